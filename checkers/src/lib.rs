@@ -1,0 +1,7 @@
+//! Checkers: history in, verdict and evidence out.
+//!
+//! Nothing here knows about clusters, clients or files.
+
+mod result;
+
+pub use result::{CheckResult, Validity, Violation};

@@ -1,0 +1,10 @@
+//! The agent: the part of Schism that runs on every node, and how the controller talks to it.
+//!
+//! `protocol` is the frames both sides exchange, `server` is `schism agent`, `handle` is the controller's end. The agent
+//! knows its own node only: no cluster, no plan, no history.
+
+pub mod handle;
+pub mod protocol;
+pub mod server;
+
+pub use handle::{AgentError, Handle};

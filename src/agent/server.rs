@@ -1,0 +1,1 @@
+//! `schism agent`: carries out what the controller asks, and heals by itself when the controller is gone.

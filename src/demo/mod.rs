@@ -1,0 +1,1 @@
+//! The demo system: a small replicated register with a correct mode and several wrong ones.

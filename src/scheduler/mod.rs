@@ -1,0 +1,1 @@
+//! The scheduler: the one place that decides the order of events.

@@ -1,0 +1,1 @@
+//! The test file: what a person writes, checked with file, line and column.

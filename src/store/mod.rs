@@ -1,0 +1,1 @@
+//! The run directory: where everything a run produces is kept.

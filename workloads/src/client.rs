@@ -1,0 +1,61 @@
+//! What a client is: something bound to one node that carries out one operation at a time.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use crate::op::Op;
+
+/// A boxed future, for traits that must be object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It happened; the completion's value (for a read what was read, else usually the argument).
+    Ok(Value),
+    /// It certainly did not happen and never will.
+    Fail(String),
+    /// Unknown. The process that invoked it never acts again.
+    Info(String),
+}
+
+/// A client of one node. It never retries, never reconnects to another node, and opens its connection lazily.
+pub trait Client: Send {
+    /// Carries out one operation. Must finish within the operation's deadline; the scheduler abandons it otherwise
+    /// and records `info`.
+    fn invoke<'a>(&'a mut self, op: &'a Op) -> BoxFuture<'a, Outcome>;
+}
+
+/// Opens connections to the nodes of a cluster, wherever they are.
+pub trait Dialer: Send + Sync {
+    /// A fresh TCP connection (`TCP_NODELAY` set) to `port` on the node called `node`.
+    ///
+    /// # Errors
+    /// Whatever `connect` says. A refused connection means that nothing was sent.
+    fn dial<'a>(&'a self, node: &'a str, port: u16) -> BoxFuture<'a, io::Result<TcpStream>>;
+}
+
+/// Where a client goes.
+#[derive(Clone)]
+pub struct Target {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// The port of the system's client interface there.
+    pub port: u16,
+    /// How to get there.
+    pub dialer: Arc<dyn Dialer>,
+    /// Every operation's deadline.
+    pub deadline: Duration,
+}
+
+/// Makes clients. One per run; `client` is called again whenever a worker needs a fresh process.
+pub trait Connector: Send + Sync {
+    /// A client bound to `target`. It does not connect yet.
+    fn client(&self, target: Target) -> Box<dyn Client>;
+}

@@ -1,0 +1,12 @@
+//! Workloads: which operations to run, and the clients that carry them to a system.
+//!
+//! Generators are pure values; the scheduler that drives them, the nemesis and the checkers live elsewhere and are
+//! not known here.
+
+pub mod client;
+pub mod generator;
+pub mod op;
+
+pub use client::{BoxFuture, Client, Connector, Dialer, Outcome, Target};
+pub use generator::{Context, Generator, Step};
+pub use op::{Op, Worker};
