@@ -75,6 +75,9 @@ impl FromStr for Span {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             let number = &rest[..digits];
+            if number.is_empty() {
+                return Err(expected());
+            }
             rest = rest[digits..].trim_start();
             let letters = rest.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(rest.len());
             let unit = &rest[..letters];
