@@ -27,7 +27,7 @@ use super::protocol::{
 use crate::transport::AgentPipe;
 
 /// How long an agent may take to say hello. It first undoes what an earlier agent left, and may wait for that one to go.
-const HELLO_PATIENCE: Duration = Duration::from_secs(45);
+const HELLO_PATIENCE: Duration = Duration::from_secs(60);
 /// Heartbeats without any frame from the agent after which it counts as gone.
 const UNANSWERED_MAX: u32 = 8;
 /// What a request may take beyond the time it was itself given: the way there and back, and a loaded node.
@@ -739,5 +739,95 @@ fn name_of(response: &Response) -> &'static str {
         Response::Exited { .. } => "exited",
         Response::LeaseExpired { .. } => "lease-expired",
         Response::RenewFailed { .. } => "renew-failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handle, and the agent's ends of its pipe.
+    async fn connected()
+    -> (Handle, mpsc::UnboundedReceiver<AgentEvent>, tokio::io::DuplexStream, tokio::io::DuplexStream) {
+        let (stdin, mut from_controller) = tokio::io::duplex(1 << 16);
+        let (mut to_controller, stdout) = tokio::io::duplex(1 << 16);
+        let agent = async {
+            let hello: ToAgent = frame::read(&mut from_controller).await.unwrap().unwrap();
+            let response = Response::Hello { version: VERSION, pid: 1, healed: vec!["f0".to_owned()] };
+            frame::write(&mut to_controller, &FromAgent { id: hello.id, response }).await.unwrap();
+        };
+        let pipe = AgentPipe { stdin: Box::new(stdin), stdout: Box::new(stdout) };
+        let (connected, ()) = tokio::join!(Handle::connect(pipe, "n1", "test"), agent);
+        let (handle, events) = connected.unwrap();
+        (handle, events, from_controller, to_controller)
+    }
+
+    #[tokio::test]
+    async fn a_silent_agent_is_late_and_its_late_answer_goes_nowhere() {
+        let (handle, _events, mut from_controller, mut to_controller) = connected().await;
+        assert_eq!((handle.node(), handle.pid(), handle.healed()), ("n1", 1, &["f0".to_owned()][..]));
+        let error = handle.ask(Request::Residue, "residue", Duration::from_millis(50)).await.unwrap_err();
+        assert!(matches!(&error, AgentError::Late { node, .. } if node == "n1"), "{error}");
+        assert_eq!(handle.shared.slots.available_permits(), REQUESTS_MAX - 1);
+        // The answer to the first comes when the second waits.
+        let agent = async {
+            let mut first = true;
+            loop {
+                let ToAgent { id, request } = frame::read(&mut from_controller).await.unwrap().unwrap();
+                if request == Request::Residue {
+                    let found = vec![if first { "wrong" } else { "right" }.to_owned()];
+                    let response = Response::Residue { found };
+                    frame::write(&mut to_controller, &FromAgent { id, response }).await.unwrap();
+                    if !first {
+                        break;
+                    }
+                    first = false;
+                }
+            }
+        };
+        let (found, ()) = tokio::join!(handle.residue(), agent);
+        assert_eq!(found.unwrap(), ["right"]);
+    }
+
+    #[tokio::test]
+    async fn dropping_the_last_handle_closes_the_pipe() {
+        let (handle, _events, mut from_controller, _to_controller) = connected().await;
+        let clone = handle.clone();
+        drop(handle);
+        clone
+            .shared
+            .outbox
+            .control(frame::encode(&ToAgent { id: 9, request: Request::Bye }).unwrap())
+            .unwrap();
+        drop(clone);
+        let mut requests = Vec::new();
+        while let Some(ToAgent { request, .. }) = frame::read(&mut from_controller).await.unwrap() {
+            requests.push(request);
+        }
+        assert_eq!(requests.last(), Some(&Request::Bye));
+    }
+
+    #[tokio::test]
+    async fn garbage_in_the_middle_ends_everything() {
+        let (handle, mut events, _from_controller, mut to_controller) = connected().await;
+        to_controller.write_all(b"Connection to n1 closed by remote host.\n").await.unwrap();
+        let error = handle.residue().await.unwrap_err();
+        assert!(
+            matches!(&error, AgentError::Gone { during, .. } if during.contains("closed by remote host")),
+            "{error}"
+        );
+        assert!(matches!(events.recv().await, Some(AgentEvent::Gone { .. })));
+        assert_eq!(events.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn another_version_is_refused() {
+        let (stdin, _from_controller) = tokio::io::duplex(1 << 16);
+        let (mut to_controller, stdout) = tokio::io::duplex(1 << 16);
+        let response = Response::Hello { version: VERSION + 1, pid: 1, healed: Vec::new() };
+        frame::write(&mut to_controller, &FromAgent { id: 1, response }).await.unwrap();
+        let pipe = AgentPipe { stdin: Box::new(stdin), stdout: Box::new(stdout) };
+        let error = Handle::connect(pipe, "n1", "test").await.unwrap_err().to_string();
+        assert!(error.contains("install the same schism"), "{error}");
     }
 }

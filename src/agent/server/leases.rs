@@ -56,8 +56,8 @@ enum Phase {
     InForce,
     /// Undone, not yet seen to be gone.
     Healed,
-    /// Its lease ran out, being undone.
-    Expired,
+    /// Being undone. Set before the undoing begins, so that no renewal makes the fault again.
+    Healing,
     /// It could not be undone, or not be seen to be gone: why.
     Stuck(String),
 }
@@ -123,7 +123,7 @@ impl Leases {
             match entry {
                 Ok(entry) if entry.version == ENTRY_VERSION => {
                     let lease = Lease::new(&mechanisms, entry.id.clone(), entry.fault, entry.lease_ms);
-                    lease.set(Phase::Expired);
+                    lease.set(Phase::Healing);
                     faults.leases.insert(entry.id, Arc::new(lease));
                 }
                 Ok(entry) => unreadable.push(format!(
@@ -261,6 +261,7 @@ impl Leases {
         let Some(lease) = self.get(id) else { return Ok(()) };
         let supervisor = Arc::clone(&self.supervisor);
         let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+        lease.set(Phase::Healing);
         let healed = block_any(move || {
             retry(|| mechanism.heal(&*supervisor).map(|()| true))
                 .map_err(|error| error.to_string())
@@ -368,7 +369,7 @@ impl Leases {
         for lease in faults.leases.values() {
             let mut phase = lease.phase();
             if *phase == Phase::InForce && self.expiry_of(lease) <= now {
-                *phase = Phase::Expired;
+                *phase = Phase::Healing;
                 drop(phase);
                 let (leases, lease) = (Arc::clone(self), Arc::clone(lease));
                 tracing::warn!(event = "lease expired", id = lease.id);
@@ -413,12 +414,7 @@ impl Leases {
         if self.get(&lease.id).is_none_or(|present| !Arc::ptr_eq(&present, lease)) {
             return Ok(());
         }
-        {
-            let mut phase = lease.phase();
-            if matches!(*phase, Phase::Injecting | Phase::InForce) {
-                *phase = Phase::Expired;
-            }
-        }
+        lease.set(Phase::Healing);
         let supervisor = Arc::clone(&self.supervisor);
         let gone = block_any(move || {
             let mut seen = String::new();
@@ -476,7 +472,7 @@ impl Leases {
             found.push(match &*lease.phase() {
                 Phase::Injecting => format!("fault `{id}` is being made"),
                 Phase::InForce => format!("fault `{id}` is in force"),
-                Phase::Expired => format!("fault `{id}` is being healed"),
+                Phase::Healing => format!("fault `{id}` is being healed"),
                 Phase::Healed => format!("fault `{id}` is healed, but was not yet seen to be gone"),
                 Phase::Stuck(reason) => {
                     format!("fault `{id}` ({:?}) could not be healed: {reason}", lease.fault)

@@ -1,6 +1,10 @@
 //! The agent as a controller sees it: the real binary on a pipe, and the server inside this process where a test brings
 //! mechanisms of its own.
 
+#![allow(clippy::unwrap_used, reason = "what a test's own functions cannot do fails the test")]
+
+mod leases;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
@@ -350,4 +354,56 @@ async fn a_dead_agent_fails_every_request() {
     for pid in pids(&list) {
         until("the commands die", || !alive(pid)).await;
     }
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_agent_and_nothing_else() {
+    let state = tempfile::tempdir().unwrap();
+    let mut first = agent(state.path()).await;
+    let pid = first.handle.start("server", &sh("exec sleep 1000"), "/dev/null").await.unwrap();
+    let me = nix::unistd::Pid::from_raw(first.handle.pid() as i32);
+    nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(tokio::time::timeout(PATIENCE, first.child.wait()).await.unwrap().unwrap().success());
+    assert!(alive(pid));
+    let second = agent(state.path()).await;
+    second.bye().await;
+    assert!(!alive(pid));
+    assert_eq!(std::fs::read_dir(state.path().join("processes")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn orphans_are_reaped() {
+    let state = tempfile::tempdir().unwrap();
+    let agent = agent(state.path()).await;
+    let output =
+        agent.sh("setsid sh -c 'echo $$; exec sleep 0.1' & wait; (sleep 0.1 & echo $!)", PATIENCE).await;
+    for pid in output.stdout.lines() {
+        until("the orphan is reaped", || !Path::new(&format!("/proc/{pid}")).exists()).await;
+    }
+    agent.bye().await;
+}
+
+#[tokio::test]
+async fn what_is_no_agent_is_told_apart() {
+    let connect = async |script: &str| {
+        let mut child = tokio::process::Command::new("sh")
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let pipe = AgentPipe {
+            stdin: Box::new(child.stdin.take().unwrap()),
+            stdout: Box::new(child.stdout.take().unwrap()),
+        };
+        Handle::connect(pipe, "n1", "test").await.unwrap_err()
+    };
+    let error = connect("echo 'This account is currently not available.'; exit 1").await;
+    assert!(
+        matches!(&error, AgentError::Failed { reason, .. } if reason.contains("This account is currently not available.")),
+        "{error}"
+    );
+    let error = connect("exit 1").await;
+    assert!(matches!(&error, AgentError::Gone { during, .. } if during.contains("hello")), "{error}");
 }
