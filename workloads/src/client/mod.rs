@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schism_history::Kind;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -23,6 +24,17 @@ pub enum Outcome {
     Fail(String),
     /// Unknown. The process that invoked it never acts again.
     Info(String),
+}
+
+impl Outcome {
+    /// The completion's kind, value and error, for an operation with this argument.
+    pub fn completion(self, argument: &Value) -> (Kind, Value, Option<Value>) {
+        match self {
+            Outcome::Ok(value) => (Kind::Ok, value, None),
+            Outcome::Fail(reason) => (Kind::Fail, argument.clone(), Some(Value::String(reason))),
+            Outcome::Info(reason) => (Kind::Info, argument.clone(), Some(Value::String(reason))),
+        }
+    }
 }
 
 /// A client of one node. It never retries, never reconnects to another node, and opens its connection lazily.
