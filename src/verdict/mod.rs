@@ -1,4 +1,6 @@
-//! Verdicts, their exit codes, and which of several wins.
+//! Verdicts: their exit codes, which of several wins, and whether a run had the power to say `pass`.
+
+pub mod power;
 
 use std::fmt;
 
