@@ -15,3 +15,4 @@ pub mod spec;
 pub mod store;
 pub mod system;
 pub mod transport;
+pub mod verdict;

@@ -1,2 +1,4 @@
 //! Every integration test, in one binary: one link instead of many.
+
 mod agent;
+mod local_cluster;

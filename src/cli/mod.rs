@@ -9,11 +9,13 @@ use std::time::Duration;
 use schism_nemesis::node::{Evidence, FaultError, Host, Mechanism};
 
 use crate::agent::server;
+use crate::transport::local;
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
+        Some(command) if command == local::INIT_COMMAND => local::cluster_init_main(),
         Some(command) if command == "agent" => agent(&arguments.collect::<Vec<_>>()),
         _ => ExitCode::from(2),
     }

@@ -22,6 +22,11 @@ impl Rate {
         (per_second.is_finite() && per_second > 0.0).then_some(Self(per_second))
     }
 
+    /// This many a second, for defaults; at least one.
+    pub const fn whole(per_second: u32) -> Self {
+        Self(if per_second == 0 { 1.0 } else { per_second as f64 })
+    }
+
     /// Operations a second.
     pub fn per_second(self) -> f64 {
         self.0

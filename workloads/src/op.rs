@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schism_history::Process;
 use serde_json::Value;
 
 /// Who can carry out an operation. The scheduler maps a worker to its current process.
@@ -26,4 +27,38 @@ pub struct Op {
     pub key: Option<Value>,
     /// The argument.
     pub value: Value,
+}
+
+/// Which process each worker currently is. A process is single-threaded in the history: after an operation of unknown
+/// outcome its worker goes on under its number plus the number of client workers.
+#[derive(Clone, Debug)]
+pub struct Processes {
+    current: Vec<u64>,
+}
+
+impl Processes {
+    /// Client workers `0..workers`, each as the process of its own number.
+    pub fn new(workers: usize) -> Self {
+        Self { current: (0..workers as u64).collect() }
+    }
+
+    /// The worker's process.
+    pub fn of(&self, worker: Worker) -> Process {
+        match worker {
+            Worker::Client(number) => {
+                Process::Client(self.current.get(number).copied().unwrap_or(number as u64))
+            }
+            Worker::Nemesis(_) => Process::Nemesis,
+        }
+    }
+
+    /// The worker's process never acts again; another takes its place.
+    pub fn crash(&mut self, worker: Worker) {
+        let total = self.current.len() as u64;
+        if let Worker::Client(number) = worker
+            && let Some(process) = self.current.get_mut(number)
+        {
+            *process += total;
+        }
+    }
 }

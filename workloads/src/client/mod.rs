@@ -1,11 +1,21 @@
-//! What a client is: something bound to one node that carries out one operation at a time.
+//! What a client is: something bound to one node that carries out one operation at a time; and the clients there are
+//! ([`catalog`]).
+//!
+//! A client knows its system's interface and nothing of generators, histories or faults.
 
+pub mod catalog;
+pub mod demo;
+pub mod etcd;
+pub mod http;
+
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schism_history::Kind;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -23,6 +33,17 @@ pub enum Outcome {
     Fail(String),
     /// Unknown. The process that invoked it never acts again.
     Info(String),
+}
+
+impl Outcome {
+    /// The completion's kind, value and error, for an operation with this argument.
+    pub fn completion(self, argument: &Value) -> (Kind, Value, Option<Value>) {
+        match self {
+            Outcome::Ok(value) => (Kind::Ok, value, None),
+            Outcome::Fail(reason) => (Kind::Fail, argument.clone(), Some(Value::String(reason))),
+            Outcome::Info(reason) => (Kind::Info, argument.clone(), Some(Value::String(reason))),
+        }
+    }
 }
 
 /// A client of one node. It never retries, never reconnects to another node, and opens its connection lazily.
@@ -58,4 +79,13 @@ pub struct Target {
 pub trait Connector: Send + Sync {
     /// A client bound to `target`. It does not connect yet.
     fn client(&self, target: Target) -> Box<dyn Client>;
+}
+
+/// The key of an operation as text, for systems whose keys are text.
+pub(crate) fn key_text(op: &Op) -> Cow<'_, str> {
+    match &op.key {
+        Some(Value::String(text)) => Cow::Borrowed(text),
+        Some(other) => Cow::Owned(other.to_string()),
+        None => Cow::Borrowed("register"),
+    }
 }

@@ -1,0 +1,93 @@
+//! Completions on their way from the clients' threads to the scheduler's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use schism_workloads::{Outcome, Worker};
+
+/// An operation has ended.
+pub(super) struct Completion {
+    /// Index of its invocation, or of the nemesis operation's first event.
+    pub ticket: u64,
+    /// Who carried it out.
+    pub worker: Worker,
+    /// Nanoseconds since the start of the run, read right after the answer arrived.
+    pub time: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+#[derive(Default)]
+struct Waiting {
+    completions: Vec<Completion>,
+    scheduler: Option<Thread>,
+}
+
+/// Many senders, one receiver; both sides move whole batches under one lock.
+#[derive(Default)]
+pub(super) struct Inbox {
+    waiting: Mutex<Waiting>,
+    /// Whether there is something, for looking without the lock.
+    filled: AtomicBool,
+}
+
+/// The longest time to watch for an answer before going to sleep. Handing the processor over and back takes about as
+/// long, so watching costs no more than it saves; and it is done only while answers do come that fast.
+pub(super) const SPIN_MAX: Duration = Duration::from_micros(50);
+
+impl Inbox {
+    /// Messages wake the calling thread from now on.
+    pub(super) fn attach(&self) {
+        self.lock().scheduler = Some(std::thread::current());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a batch, which is left empty, and wakes the scheduler.
+    pub(super) fn send(&self, batch: &mut Vec<Completion>) {
+        let mut waiting = self.lock();
+        let first = waiting.completions.is_empty();
+        waiting.completions.append(batch);
+        // Whoever found it empty has woken the scheduler, which takes everything before it sleeps again.
+        let sleeper = if first { waiting.scheduler.clone() } else { None };
+        self.filled.store(true, Ordering::Release);
+        drop(waiting);
+        if let Some(sleeper) = sleeper {
+            sleeper.unpark();
+        }
+    }
+
+    /// Moves everything that waits into `into`, which must be empty.
+    pub(super) fn take(&self, into: &mut Vec<Completion>) {
+        if self.filled.load(Ordering::Acquire) {
+            let mut waiting = self.lock();
+            std::mem::swap(&mut waiting.completions, into);
+            self.filled.store(false, Ordering::Release);
+        }
+    }
+
+    /// Waits until something is there, the thread is woken otherwise, or `until` has come. With `watch` it looks for a
+    /// moment before it sleeps.
+    pub(super) fn wait(&self, until: Option<Instant>, watch: bool) {
+        let began = Instant::now();
+        if watch {
+            while began.elapsed() < SPIN_MAX {
+                if self.filled.load(Ordering::Acquire) || until.is_some_and(|until| Instant::now() >= until) {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        if self.filled.load(Ordering::Acquire) {
+            return;
+        }
+        match until {
+            Some(until) => std::thread::park_timeout(until.saturating_duration_since(Instant::now())),
+            None => std::thread::park(),
+        }
+    }
+}
