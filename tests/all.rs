@@ -2,3 +2,4 @@
 
 mod agent;
 mod local_cluster;
+mod report;
