@@ -1,6 +1,8 @@
 //! Histories from other tools, with known verdicts. They live beside a checkout, in `../shared/data`, or where
 //! `SCHISM_TEST_DATA` says; a clone elsewhere has none, and then these tests say that they were skipped.
 
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

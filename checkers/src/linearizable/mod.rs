@@ -123,7 +123,7 @@ pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckRes
         bytes: options.memory_budget.map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
         visits: u64::MAX,
     };
-    let mut findings: Vec<Finding<'_>> =
+    let findings: Vec<Finding<'_>> =
         pool.install(|| parts.par_iter().map(|part| decide(part, operations, budget)).collect());
     let violating: Vec<usize> = (0..parts.len())
         .filter(|position| matches!(findings[*position].answer, Answer::Impossible(_)))
@@ -136,13 +136,12 @@ pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckRes
             .par_iter()
             .map(|position| {
                 let (part, finding) = (&parts[*position], &findings[*position]);
-                evidence::explain(part.key, operations, &part.members, finding)
+                evidence::explain(part.key, operations, &part.members, finding, explain.len())
             })
             .collect()
     });
     violations.sort_by_key(|violation| (violation.operations.len(), violation.window));
     violations.truncate(EXPLAINED);
-    findings.clear();
     let validity = match (violating.is_empty(), &unknown) {
         (false, _) => Validity::Violation,
         (true, Some(_)) => Validity::Unknown,

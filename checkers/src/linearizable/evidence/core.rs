@@ -11,11 +11,14 @@ use super::super::model::{Action, Call, NEVER};
 use super::super::reductions::Reductions;
 
 /// Configurations one trial may visit; a trial that needs more counts as possible, which is always safe.
-const TRIAL: u64 = 200_000;
+const TRIAL: u64 = 50_000;
 
-/// Configurations and calls that shrinking may look at in all, about a second. Counted and not timed, so that the
-/// same history has the same evidence everywhere.
-const TOTAL: u64 = 20_000_000;
+/// Configurations and calls that shrinking may look at in all, over all keys: about a second. Counted and not timed, so
+/// that the same history has the same evidence everywhere.
+const TOTAL: u64 = 6_000_000;
+
+/// What each key gets at least, which is enough for a short one.
+const SHARE: u64 = 200_000;
 
 /// Tries out which of the calls are impossible together.
 pub(super) struct Core<'a> {
@@ -25,9 +28,9 @@ pub(super) struct Core<'a> {
 }
 
 impl<'a> Core<'a> {
-    /// `past` are all calls, whose values are below `values`.
-    pub fn new(past: &'a [Call], values: usize) -> Self {
-        Self { past, values, left: TOTAL }
+    /// `past` are all calls, whose values are below `values`; so many `keys` are explained.
+    pub fn new(past: &'a [Call], values: usize, keys: usize) -> Self {
+        Self { past, values, left: (TOTAL / keys.max(1) as u64).max(SHARE) }
     }
 
     /// Whether the kept calls (ascending indices) are impossible together, with all others freed.
@@ -120,7 +123,7 @@ mod tests {
         }
         past.push(call(Action::Read(10), 1000, 1010, past.len()));
         let culprit = past.len() - 1;
-        let mut core = Core::new(&past, 31);
+        let mut core = Core::new(&past, 31, 1);
         let kept = core.shrink(culprit);
         assert!(core.is_impossible(&kept) && kept.contains(&culprit));
         assert!(kept.len() <= 4, "{kept:?}");
@@ -134,8 +137,8 @@ mod tests {
     #[test]
     fn freeing_a_write_does_not_make_its_value_unwritten() {
         let past = [call(Action::Write(1), 0, 1, 0), call(Action::Read(1), 2, 3, 1)];
-        assert!(!Core::new(&past, 2).is_impossible(&[1]));
+        assert!(!Core::new(&past, 2, 1).is_impossible(&[1]));
         let past = [call(Action::Read(1), 2, 3, 0)];
-        assert!(Core::new(&past, 2).is_impossible(&[0]));
+        assert!(Core::new(&past, 2, 1).is_impossible(&[0]));
     }
 }

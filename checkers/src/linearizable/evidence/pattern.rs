@@ -69,7 +69,7 @@ impl Story {
 }
 
 /// Values written more often than this are left to shrinking.
-const MAX_WRITERS: usize = 4;
+const MAX_WRITERS: usize = 16;
 
 /// A contradiction of the culprit that has a name, if there is one. The caller has the engine confirm it.
 pub(super) fn find(scene: &Scene<'_, '_>) -> Option<Story> {
