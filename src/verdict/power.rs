@@ -31,7 +31,8 @@ pub fn missing(promised: &Promised<'_>, events: &[Event]) -> Vec<String> {
     let mut missing = Vec::new();
     let ok: u64 = acknowledged.values().sum();
     if ok < promised.ok {
-        missing.push(format!("{ok} operations were acknowledged; a pass needs {} (`power: ok`)", promised.ok));
+        missing
+            .push(format!("{ok} operations were acknowledged; a pass needs {} (`power: ok`)", promised.ok));
     }
     for f in promised.operations.iter().filter(|f| !acknowledged.contains_key(**f)) {
         missing.push(format!("not a single {f} was acknowledged"));
@@ -75,7 +76,10 @@ mod tests {
         for (change, part) in [
             (Promised { ok: 3, ..promised.clone() }, "2 operations were acknowledged; a pass needs 3"),
             (Promised { operations: vec!["cas"], ..promised.clone() }, "not a single cas"),
-            (Promised { faults: vec!["kill-1", "kill-2"], ..promised.clone() }, "1 of 2 planned faults were never made: kill-2"),
+            (
+                Promised { faults: vec!["kill-1", "kill-2"], ..promised.clone() },
+                "1 of 2 planned faults were never made: kill-2",
+            ),
         ] {
             let found = missing(&change, &history());
             assert!(found.len() == 1 && found[0].contains(part), "{found:?}");
