@@ -1,0 +1,1 @@
+//! Finds a system's binaries, or fetches them.
