@@ -21,7 +21,7 @@ mod series;
 pub mod terminal;
 mod timeline;
 
-
+pub use crate::verdict::Verdict;
 pub use data::Data;
 pub use digest::{Digest, Operation};
 pub use evidence::{Evidence, OperationRow};
@@ -32,7 +32,6 @@ pub use results::{
     Count, ErrorCount, FORMAT, Facts, Latency, NodeFact, Reason, Results, ResultsError, Timing, Version,
 };
 pub use series::Series;
-pub use crate::verdict::Verdict;
 
 /// Why a report could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -296,7 +296,9 @@ impl Results {
                     false => format!("{} broke its promise: {}.", self.run.system, broken.join("; ")),
                 }
             }
-            Verdict::Usage | Verdict::Unknown | Verdict::Void | Verdict::Infra | Verdict::Residue => self.first_reason(),
+            Verdict::Usage | Verdict::Unknown | Verdict::Void | Verdict::Infra | Verdict::Residue => {
+                self.first_reason()
+            }
         }
     }
 

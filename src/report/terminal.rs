@@ -41,7 +41,7 @@ fn headline(results: &Results, colour: bool) -> String {
     let code = match results.verdict {
         Verdict::Pass => "1;32",
         Verdict::Violation => "1;31",
-        Verdict::Unknown | Verdict::Void | Verdict::Infra | Verdict::Residue => "1;33",
+        Verdict::Usage | Verdict::Unknown | Verdict::Void | Verdict::Infra | Verdict::Residue => "1;33",
     };
     match colour {
         true => format!("\u{1b}[{code}m{word}\u{1b}[0m  {sentence}"),
