@@ -3,3 +3,4 @@
 mod agent;
 mod local_cluster;
 mod report;
+mod support;

@@ -121,7 +121,7 @@ fn world() -> (tempfile::TempDir, Arc<World>) {
 
 fn file_faults(world: &Arc<World>) -> Mechanisms {
     let world = Arc::clone(world);
-    Arc::new(move |fault| match fault {
+    Arc::new(move |_, fault| match fault {
         NodeFault::Pause { process } => {
             Box::new(FileFault { world: Arc::clone(&world), name: process.clone() })
         }
@@ -497,7 +497,7 @@ impl Mechanism for Kill {
 }
 
 fn kills() -> Mechanisms {
-    Arc::new(|fault| match fault {
+    Arc::new(|_, fault| match fault {
         NodeFault::Kill { process } => Box::new(Kill(process.clone())),
         other => panic!("{other:?}"),
     })

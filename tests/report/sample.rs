@@ -281,6 +281,7 @@ fn check(events: &[Event], validity: Validity) -> CheckResult {
         validity,
         keys: 11,
         operations: events.len() / 2,
+        violating_keys: usize::from(validity == Validity::Violation),
         violations: if validity == Validity::Violation { vec![violation(events)] } else { Vec::new() },
         unknown: (validity == Validity::Unknown)
             .then(|| "1 of 11 keys needed more than 2 GiB of memory".to_owned()),

@@ -29,8 +29,8 @@ pub use session::{ServeError, serve};
 /// Where the agent keeps what has to outlive it, unless told otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/schism";
 
-/// How each fault is made on this node.
-pub type Mechanisms = Arc<dyn Fn(&NodeFault) -> Box<dyn Mechanism> + Send + Sync>;
+/// How the fault of this id is made on this node.
+pub type Mechanisms = Arc<dyn Fn(&str, &NodeFault) -> Box<dyn Mechanism> + Send + Sync>;
 
 /// What an agent is started with.
 #[derive(Clone)]
