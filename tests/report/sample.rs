@@ -273,7 +273,8 @@ fn violation(events: &[Event]) -> Violation {
     }
 }
 
-fn check(events: &[Event], validity: Validity) -> CheckResult {
+/// What the checker says of the run.
+pub fn check(events: &[Event], validity: Validity) -> CheckResult {
     CheckResult {
         checker: "linearizable".to_owned(),
         model: "cas-register".to_owned(),
