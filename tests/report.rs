@@ -43,7 +43,7 @@ fn an_empty_history_has_a_page_too() {
 
 #[test]
 fn a_long_run_stays_a_small_page() {
-    let events = sample::long_history(100_000);
+    let events = sample::long_history(1_000_000);
     let digest = Digest::of(&events);
     let results = Results::judge(sample::facts(), &digest, Vec::new(), Vec::new(), Vec::new());
     let page = render(&Data::new(results, &digest)).unwrap();
@@ -201,13 +201,20 @@ fn chromium() -> Option<PathBuf> {
     std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|file| file.is_file())
 }
 
-/// Writes the page to look at to the file that `SCHISM_SAMPLE_REPORT` names, when it names one.
+/// Writes pages to look at to the directory that `SCHISM_SAMPLE_REPORTS` names, when it names one.
 #[test]
-fn the_sample_can_be_looked_at() {
-    let page = sample::page();
-    assert!(page.ends_with("</html>\n"), "the page is cut off");
-    if let Some(path) = std::env::var_os("SCHISM_SAMPLE_REPORT") {
-        std::fs::write(path, page).unwrap();
+fn samples_can_be_looked_at() {
+    for (name, page) in [
+        ("violation", sample::page()),
+        ("pass", sample::judged_page(Validity::Pass, None)),
+        ("unknown", sample::judged_page(Validity::Unknown, None)),
+        ("residue", sample::judged_page(Validity::Unknown, Some(Verdict::Residue))),
+    ] {
+        assert!(page.ends_with("</html>\n"), "the page is cut off");
+        assert!(page.contains(&format!("class=\"verdict {name}\"")), "the verdict is not {name}");
+        if let Some(directory) = std::env::var_os("SCHISM_SAMPLE_REPORTS") {
+            std::fs::write(Path::new(&directory).join(format!("{name}.html")), page).unwrap();
+        }
     }
 }
 

@@ -304,6 +304,12 @@ pub fn judged(validity: Validity, verdict: Option<Verdict>) -> Results {
     Results::judge(facts(), &Digest::of(&events), vec![check], reasons.into_iter().collect(), timings())
 }
 
+/// The page of the run if its checker and its runner had said something else.
+pub fn judged_page(validity: Validity, verdict: Option<Verdict>) -> String {
+    let events = events();
+    report::render(&Data::new(judged(validity, verdict), &Digest::of(&events))).unwrap()
+}
+
 /// The page of the run.
 pub fn page() -> String {
     let events = events();
