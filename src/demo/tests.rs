@@ -357,6 +357,65 @@ fn concurrent_writes_of_one_node_have_tags_of_their_own() {
     assert!(values.len() > 1, "nothing was concurrent");
 }
 
+/// One read or write of the register that a single writer counts up in.
+struct Seen {
+    start: Instant,
+    end: Instant,
+    value: u64,
+}
+
+/// With one writer that counts up, linearizable means: no operation sees less than any that ended before it began.
+/// Two nodes of five crash and come back all the while.
+#[test]
+fn nothing_goes_back_in_time_while_nodes_restart() {
+    let mut cluster = Cluster::start(5, Mode::Correct, &[]);
+    let addresses: Vec<SocketAddr> = cluster.args.iter().take(3).map(|args| args.listen).collect();
+    let (stop, seen) = (std::sync::atomic::AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+    let restarts = std::thread::scope(|scope| {
+        let (stop, seen, addresses) = (&stop, &seen, &addresses);
+        for &address in addresses {
+            scope.spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let start = Instant::now();
+                    let (status, answer) = http(address, "GET", "/register/x", "");
+                    if status == 200 {
+                        let value = answer["value"].as_u64().unwrap_or(0);
+                        seen.lock().unwrap().push(Seen { start, end: Instant::now(), value });
+                    }
+                }
+            });
+        }
+        let writer = scope.spawn(move || {
+            for value in 1..=200 {
+                let start = Instant::now();
+                let body = json!({ "value": value }).to_string();
+                let (status, answer) = http(addresses[value as usize % 3], "PUT", "/register/x", &body);
+                if status != 200 && answer["definite"] != json!(true) {
+                    // It may still happen, in any order with what comes next: nothing more can be said.
+                    break;
+                }
+                if status == 200 {
+                    seen.lock().unwrap().push(Seen { start, end: Instant::now(), value });
+                }
+            }
+        });
+        let mut restarts = 0;
+        while !writer.is_finished() {
+            cluster.restart(3 + restarts % 2);
+            restarts += 1;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        restarts
+    });
+    let seen = seen.into_inner().unwrap();
+    assert!(restarts > 1 && seen.len() > 20, "{restarts} restarts, {} operations", seen.len());
+    for later in &seen {
+        let least =
+            seen.iter().filter(|earlier| earlier.end < later.start).map(|earlier| earlier.value).max();
+        assert!(Some(later.value) >= least, "{} after {least:?}", later.value);
+    }
+}
+
 #[test]
 fn names_must_differ() {
     let mut args = Cluster::start(1, Mode::Correct, &[]).args.remove(0);
