@@ -173,6 +173,28 @@ fn a_history_without_proof_is_never_a_pass() {
     assert_eq!((residue.verdict, residue.exit_code), (Verdict::Residue, 6));
 }
 
+/// A file from a stranger may hold anything that parses.
+#[test]
+fn extreme_histories_have_a_page() {
+    for times in [[0, 0, 0], [u64::MAX; 3], [0, u64::MAX / 2, u64::MAX], [u64::MAX, 0, 7]] {
+        let mut events: Vec<Event> = sample::events().into_iter().take(300).collect();
+        for (position, event) in events.iter_mut().enumerate() {
+            event.time = times[position % 3];
+            event.index = u64::MAX - event.index;
+        }
+        let digest = Digest::of(&events);
+        let mut check = sample::check(&events, Validity::Violation);
+        for (window, operations) in [((0, u64::MAX), vec![u64::MAX, 0, 7, 7]), ((u64::MAX, 0), Vec::new())] {
+            let mut violation = check.violations[0].clone();
+            (violation.window, violation.operations, violation.key) = (window, operations, None);
+            check.violations.push(violation);
+        }
+        let results = Results::judge(sample::facts(), &digest, vec![check], Vec::new(), Vec::new());
+        let page = render(&Data::new(results, &digest)).unwrap();
+        assert!(!page.contains("NaN") && !page.contains("inf%"), "a number that is none");
+    }
+}
+
 #[test]
 fn whatever_is_left_out_is_counted() {
     let events = sample::events();

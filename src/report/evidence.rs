@@ -231,7 +231,7 @@ fn nearest<'o>(
             let distance = invocation.time.saturating_sub(end).max(start.saturating_sub(completed));
             match parts.all.contains(&invocation.index) {
                 true => (0, *operation),
-                false => (distance + 1, *operation),
+                false => (distance.saturating_add(1), *operation),
             }
         })
         .collect();

@@ -79,7 +79,7 @@ impl Series {
         let duration = (digest.end - digest.start).max(1);
         let width = width(duration);
         // The last bucket takes a remainder of less than half a bucket: a rate over a sliver would be noise.
-        let buckets = ((duration + width / 2) / width).max(1) as usize;
+        let buckets = (duration.saturating_add(width / 2) / width).max(1) as usize;
         let bucket = |time: u64| (((time.saturating_sub(digest.start)) / width) as usize).min(buckets - 1);
         let mut rates = [vec![0; buckets], vec![0; buckets], vec![0; buckets]];
         let mut latencies: Vec<Vec<u64>> = vec![Vec::new(); buckets];
