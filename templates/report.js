@@ -25,7 +25,7 @@
   function show(index) {
     bucket = Math.max(0, Math.min(data.ok.length - 1, index));
     var from = bucket * data.width;
-    var to = Math.min(from + data.width, data.duration);
+    var to = bucket === data.ok.length - 1 ? data.duration : from + data.width;
     var middle = (from + to) / 2;
     var faults = data.faults.filter(function (fault) { return fault.from < to && fault.to >= from; });
     cursor.hidden = false;

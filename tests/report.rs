@@ -11,6 +11,7 @@ use quick_junit::Report;
 use schism::report::terminal::summary;
 use schism::report::{Data, Digest, Results, Verdict, junit, render};
 use schism_checkers::Validity;
+use schism_history::{Event, Process};
 
 #[test]
 fn hostile_values_stay_text() {
@@ -42,7 +43,7 @@ fn an_empty_history_has_a_page_too() {
 
 #[test]
 fn a_long_run_stays_a_small_page() {
-    let events = sample::long_history(100_000);
+    let events = sample::long_history(1_000_000);
     let digest = Digest::of(&events);
     let results = Results::judge(sample::facts(), &digest, Vec::new(), Vec::new(), Vec::new());
     let page = render(&Data::new(results, &digest)).unwrap();
@@ -59,7 +60,6 @@ fn a_violation_is_a_failure_with_its_evidence() {
 
 #[test]
 fn whatever_is_not_a_pass_is_not_a_success() {
-    use schism_checkers::Validity;
     for (validity, verdict) in [
         (Validity::Pass, Some(Verdict::Void)),
         (Validity::Pass, Some(Verdict::Infra)),
@@ -107,6 +107,115 @@ fn reasons_are_told() {
     assert!(text.contains("unknown: "), "{text}");
 }
 
+#[test]
+fn the_documentation_of_the_results_names_every_field() {
+    let json = serde_json::to_value(sample::results()).unwrap();
+    let documentation = include_str!("../docs/results.md");
+    let mut fields: Vec<&String> = json.as_object().unwrap().keys().collect();
+    fields.extend(json["run"].as_object().unwrap().keys());
+    for list in ["checks", "faults", "counts", "latencies", "errors", "timings"] {
+        fields.extend(json[list][0].as_object().unwrap().keys());
+    }
+    fields.extend(json["checks"][0]["violations"][0].as_object().unwrap().keys());
+    for field in fields {
+        assert!(documentation.contains(&format!("`{field}`")), "docs/results.md does not explain `{field}`");
+    }
+}
+
+#[test]
+fn results_are_read_back_as_they_were_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("results.json");
+    let text = sample::results().to_json().unwrap();
+    std::fs::write(&path, &text).unwrap();
+    assert_eq!(Results::read(&path).unwrap().to_json().unwrap(), text);
+    std::fs::write(&path, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
+    assert!(Results::read(&path).unwrap_err().to_string().contains("has format 2"));
+    std::fs::write(&path, "{}").unwrap();
+    assert!(Results::read(&path).unwrap_err().to_string().contains("is not a results file"));
+}
+
+/// What the history shows is enough to refuse a pass, whatever the runner says.
+#[test]
+fn a_history_without_proof_is_never_a_pass() {
+    let judge = |events: &[Event], checks: Vec<schism_checkers::CheckResult>| {
+        Results::judge(sample::facts(), &Digest::of(events), checks, Vec::new(), Vec::new())
+    };
+    let events = sample::events();
+    let pass = || vec![sample::check(&events, Validity::Pass)];
+    assert_eq!(judge(&events, pass()).verdict, Verdict::Pass);
+    assert_eq!(judge(&events, Vec::new()).verdict, Verdict::Void, "no checker ran");
+    assert_eq!(judge(&[], pass()).verdict, Verdict::Void, "no load");
+
+    let changed = |change: &dyn Fn(&mut Event)| {
+        let mut events = events.clone();
+        events.iter_mut().filter(|event| event.process == Process::Nemesis).for_each(change);
+        judge(&events, pass())
+    };
+    let toothless = changed(&|event| {
+        if event.value["id"] == "kill-1" && event.value["phase"] == "injected" {
+            event.value["bit"] = false.into();
+        }
+    });
+    assert_eq!((toothless.verdict, toothless.reasons.len()), (Verdict::Void, 1));
+    assert!(toothless.sentence.contains("kill-1"), "{}", toothless.sentence);
+    let unhealed = changed(&|event| {
+        if event.value["phase"] == "healed" {
+            event.value["phase"] = "lost".into();
+        }
+    });
+    assert_eq!((unhealed.verdict, unhealed.reasons.len()), (Verdict::Void, 3));
+    let residue = changed(&|event| {
+        if event.value["id"] == "kill-1" && event.value["phase"] == "healed" {
+            event.value["healed"] = false.into();
+        }
+    });
+    assert_eq!((residue.verdict, residue.exit_code), (Verdict::Residue, 6));
+}
+
+/// A file from a stranger may hold anything that parses.
+#[test]
+fn extreme_histories_have_a_page() {
+    for times in [[0, 0, 0], [u64::MAX; 3], [0, u64::MAX / 2, u64::MAX], [u64::MAX, 0, 7]] {
+        let mut events: Vec<Event> = sample::events().into_iter().take(300).collect();
+        for (position, event) in events.iter_mut().enumerate() {
+            event.time = times[position % 3];
+            event.index = u64::MAX - event.index;
+        }
+        let digest = Digest::of(&events);
+        let mut check = sample::check(&events, Validity::Violation);
+        for (window, operations) in [((0, u64::MAX), vec![u64::MAX, 0, 7, 7]), ((u64::MAX, 0), Vec::new())] {
+            let mut violation = check.violations[0].clone();
+            (violation.window, violation.operations, violation.key) = (window, operations, None);
+            check.violations.push(violation);
+        }
+        let results = Results::judge(sample::facts(), &digest, vec![check], Vec::new(), Vec::new());
+        let page = render(&Data::new(results, &digest)).unwrap();
+        assert!(!page.contains("NaN") && !page.contains("inf%"), "a number that is none");
+    }
+}
+
+#[test]
+fn whatever_is_left_out_is_counted() {
+    let events = sample::events();
+    let digest = Digest::of(&events);
+    let mut check = sample::check(&events, Validity::Violation);
+    let mut violation = check.violations[0].clone();
+    violation.operations.extend(digest.operations.iter().map(|pair| digest.invocation(*pair).index));
+    violation.key = None;
+    violation.window = (0, digest.end);
+    check.violations = vec![violation; 25];
+    let results = Results::judge(sample::facts(), &digest, vec![check], Vec::new(), Vec::new());
+    let data = Data::new(results, &digest);
+    assert_eq!(data.evidence.len() + data.evidence_left_out, 25);
+    let first = &data.evidence[0];
+    assert_eq!(first.operations.len() + first.operations_left_out, digest.operations.len() + 4);
+    assert_eq!(first.context.len() + first.context_left_out, digest.operations.len());
+    let page = render(&data).unwrap();
+    assert!(page.contains("15 more violations"), "the page does not say what it leaves out");
+    assert!(page.len() < 5_000_000, "{} bytes", page.len());
+}
+
 /// A browser to look at the page with, where there is one.
 fn chromium() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -114,13 +223,20 @@ fn chromium() -> Option<PathBuf> {
     std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|file| file.is_file())
 }
 
-/// Writes the page to look at to the file that `SCHISM_SAMPLE_REPORT` names, when it names one.
+/// Writes pages to look at to the directory that `SCHISM_SAMPLE_REPORTS` names, when it names one.
 #[test]
-fn the_sample_can_be_looked_at() {
-    let page = sample::page();
-    assert!(page.ends_with("</html>\n"), "the page is cut off");
-    if let Some(path) = std::env::var_os("SCHISM_SAMPLE_REPORT") {
-        std::fs::write(path, page).unwrap();
+fn samples_can_be_looked_at() {
+    for (name, page) in [
+        ("violation", sample::page()),
+        ("pass", sample::judged_page(Validity::Pass, None)),
+        ("unknown", sample::judged_page(Validity::Unknown, None)),
+        ("residue", sample::judged_page(Validity::Unknown, Some(Verdict::Residue))),
+    ] {
+        assert!(page.ends_with("</html>\n"), "the page is cut off");
+        assert!(page.contains(&format!("class=\"verdict {name}\"")), "the verdict is not {name}");
+        if let Some(directory) = std::env::var_os("SCHISM_SAMPLE_REPORTS") {
+            std::fs::write(Path::new(&directory).join(format!("{name}.html")), page).unwrap();
+        }
     }
 }
 

@@ -217,46 +217,38 @@ fn rate_axis(max: f64) -> (f64, Vec<Tick>) {
     (top, (1..=steps as u32).map(tick).collect())
 }
 
-/// Counts in buckets as a rate per second: a line of steps, and its end points on the axis.
-fn steps(counts: &[u64], data: &Data, scale: Scale, top: f64) -> Option<(String, f64)> {
-    let width = data.series.width;
-    let mut line = String::new();
-    for (bucket, count) in counts.iter().enumerate() {
-        let from = scale.start + bucket as u64 * width;
-        // The last bucket may be cut off by the end of the run; its rate is that of the part that was.
-        let to = (from + width).min(scale.end);
-        let y = height(per_second(*count, to - from), top);
-        let [x1, x2] = [from, to].map(|time| round(scale.percent(time) * 10.0));
-        let command = if bucket == 0 { 'M' } else { 'L' };
-        let _ = write!(line, "{command}{x1} {y}H{x2}");
-    }
-    (!line.is_empty()).then_some((line, round(scale.percent(scale.end) * 10.0)))
-}
-
-fn per_second(count: u64, nanoseconds: u64) -> f64 {
-    // A sliver of a last bucket would turn one operation into millions per second.
-    count as f64 * 1e9 / nanoseconds.max(1_000_000) as f64
+fn per_second(count: u64, (from, to): (u64, u64)) -> f64 {
+    count as f64 * 1e9 / (to - from) as f64
 }
 
 fn max_rate(data: &Data, counts: &[&Vec<u64>]) -> f64 {
-    let end = data.end - data.start;
     let rate = |(bucket, count): (usize, &u64)| {
-        let from = bucket as u64 * data.series.width;
-        per_second(*count, (from + data.series.width).min(end) - from)
+        per_second(*count, data.series.bounds(bucket, data.end - data.start))
     };
     counts.iter().flat_map(|counts| counts.iter().enumerate().map(rate)).fold(0.0, f64::max)
 }
 
-fn curve(
-    counts: &[u64],
-    data: &Data,
-    scale: Scale,
-    top: f64,
-    area: &'static str,
-    line: &'static str,
-) -> Vec<Path> {
-    let Some((d, end)) = steps(counts, data, scale, top) else { return Vec::new() };
-    vec![Path { class: area, d: format!("{d}L{end} 100H0Z") }, Path { class: line, d }]
+/// Counts in buckets as a rate per second: an area of steps with a line on top. Buckets without any are left out.
+fn curve(counts: &[u64], data: &Data, scale: Scale, top: f64, [area, line]: [&'static str; 2]) -> Vec<Path> {
+    let mut areas = String::new();
+    let mut lines = String::new();
+    let mut drawn = false;
+    for (bucket, count) in counts.iter().enumerate() {
+        if *count == 0 {
+            drawn = false;
+            continue;
+        }
+        let bounds = data.series.bounds(bucket, data.end - data.start);
+        let y = height(per_second(*count, bounds), top);
+        let [from, to] = [bounds.0, bounds.1].map(|time| round(scale.percent(scale.start + time) * 10.0));
+        let _ = write!(areas, "M{from} 100V{y}H{to}V100Z");
+        let command = if drawn { 'L' } else { 'M' };
+        let _ = write!(lines, "{command}{from} {y}H{to}");
+        drawn = true;
+    }
+    let mut paths = vec![Path { class: area, d: areas }, Path { class: line, d: lines }];
+    paths.retain(|path| !path.d.is_empty());
+    paths
 }
 
 fn bucket_note(data: &Data) -> String {
@@ -278,15 +270,15 @@ fn succeeded(data: &Data, scale: Scale) -> Panel {
         ),
         ticks,
         legend: vec![Legend { class: "ok", label: "ok" }],
-        paths: curve(&data.series.ok, data, scale, top, "area ok", "line ok"),
+        paths: curve(&data.series.ok, data, scale, top, ["area ok", "line ok"]),
     }
 }
 
 fn troubled(data: &Data, scale: Scale) -> Panel {
     let (fail, info) = (&data.series.fail, &data.series.info);
     let (top, ticks) = rate_axis(max_rate(data, &[fail, info]));
-    let mut paths = curve(fail, data, scale, top, "area fail", "line fail");
-    paths.extend(curve(info, data, scale, top, "area info", "line info"));
+    let mut paths = curve(fail, data, scale, top, ["area fail", "line fail"]);
+    paths.extend(curve(info, data, scale, top, ["area info", "line info"]));
     Panel {
         id: "trouble",
         title: "Failed or unknown",
@@ -318,7 +310,8 @@ impl Decades {
         let all = || [&points.ok, &points.fail, &points.info].into_iter().flatten().map(|point| point.1);
         let (min, max) = (all().min().unwrap_or(1_000_000), all().max().unwrap_or(1_000_000_000));
         let lowest = (min.max(1) as f64).log10().floor();
-        let highest = (max.max(1) as f64).log10().ceil().max(lowest + 1.0);
+        // A little more than the slowest, so that its point is whole.
+        let highest = (max.max(1) as f64 * 1.2).log10().ceil().max(lowest + 1.0);
         Self { lowest, highest }
     }
 
@@ -360,9 +353,8 @@ fn latency(data: &Data, scale: Scale) -> Panel {
         for (bucket, latency) in quantile.iter().enumerate() {
             // Where nothing succeeded there is a gap.
             if let Some(latency) = latency {
-                let from = scale.start + bucket as u64 * data.series.width;
-                let middle = (from + (from + data.series.width).min(scale.end)) / 2;
-                let x = round(scale.percent(middle) * 10.0);
+                let (from, to) = data.series.bounds(bucket, scale.end - scale.start);
+                let x = round(scale.percent(scale.start + from.midpoint(to)) * 10.0);
                 let _ = write!(d, "{}{x} {}", if drawn { 'L' } else { 'M' }, axis.height(*latency));
             }
             drawn = latency.is_some();

@@ -26,9 +26,11 @@ impl Data {
     /// Adds to the results what only a picture needs.
     pub fn new(results: Results, digest: &Digest<'_>) -> Self {
         let (evidence, evidence_left_out) = Evidence::collect(&results.checks, digest);
+        // The pictures divide by the length of the run.
+        let end = digest.end.max(1);
         Self {
-            start: digest.start,
-            end: digest.end.max(digest.start + 1),
+            start: digest.start.min(end - 1),
+            end,
             evidence,
             evidence_left_out,
             series: Series::of(digest),

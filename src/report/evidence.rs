@@ -1,5 +1,7 @@
 //! The evidence for a violation: the few operations that contradict the model, and what went on around them.
 
+use std::collections::HashSet;
+
 use schism_checkers::{CheckResult, Violation};
 use schism_history::Kind;
 use serde::Serialize;
@@ -80,7 +82,7 @@ pub struct OperationRow {
 }
 
 impl OperationRow {
-    fn of(digest: &Digest<'_>, operation: Operation, violation: &Violation) -> Self {
+    fn of(digest: &Digest<'_>, operation: Operation, parts: &Parts) -> Self {
         let invocation = digest.invocation(operation);
         let completion = digest.completion(operation);
         let outcome = match completion.map(|event| event.kind) {
@@ -100,10 +102,16 @@ impl OperationRow {
                 .map(|error| plain(error, VALUE_CHARS_MAX)),
             invoked: invocation.time,
             completed: completion.map(|event| event.time),
-            part: violation.operations.contains(&invocation.index),
-            culprit: violation.operations.first() == Some(&invocation.index),
+            part: parts.all.contains(&invocation.index),
+            culprit: parts.culprit == Some(invocation.index),
         }
     }
+}
+
+/// The event indices of a contradiction, for look-ups: a checker may blame half a history.
+struct Parts {
+    all: HashSet<u64>,
+    culprit: Option<u64>,
 }
 
 /// The name, the argument, and after an arrow the result where it says more than the argument.
@@ -148,7 +156,11 @@ impl Evidence {
     }
 
     fn of(number: usize, check: &CheckResult, violation: &Violation, digest: &Digest<'_>) -> Self {
-        let row = |operation: &Operation| OperationRow::of(digest, *operation, violation);
+        let parts = Parts {
+            all: violation.operations.iter().copied().collect(),
+            culprit: violation.operations.first().copied(),
+        };
+        let row = |operation: &Operation| OperationRow::of(digest, *operation, &parts);
         let mut operations: Vec<OperationRow> = violation
             .operations
             .iter()
@@ -172,7 +184,7 @@ impl Evidence {
                 overlaps && (violation.key.is_none() || invocation.key == violation.key)
             })
             .collect();
-        let context = nearest(&around, digest, (start, end), violation);
+        let context = nearest(&around, digest, (start, end), &parts);
         Self {
             number,
             checker: check.checker.clone(),
@@ -209,7 +221,7 @@ fn nearest<'o>(
     around: &[&'o Operation],
     digest: &Digest<'_>,
     (start, end): (u64, u64),
-    violation: &Violation,
+    parts: &Parts,
 ) -> Vec<&'o Operation> {
     let mut ranked: Vec<(u64, &'o Operation)> = around
         .iter()
@@ -217,9 +229,9 @@ fn nearest<'o>(
             let invocation = digest.invocation(**operation);
             let completed = digest.completion(**operation).map_or(digest.end, |event| event.time);
             let distance = invocation.time.saturating_sub(end).max(start.saturating_sub(completed));
-            match violation.operations.contains(&invocation.index) {
+            match parts.all.contains(&invocation.index) {
                 true => (0, *operation),
-                false => (distance + 1, *operation),
+                false => (distance.saturating_add(1), *operation),
             }
         })
         .collect();

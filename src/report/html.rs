@@ -13,7 +13,7 @@ use tera::{Context, Kwargs, State, Tera};
 use super::chart::Chart;
 use super::format;
 use super::timeline::Timeline;
-use super::{Count, Data, ErrorCount, Evidence, Fault, Latency, Reason, ReportError, Results};
+use super::{Count, Data, ErrorCount, Evidence, Fault, Latency, Reason, ReportError, Results, Verdict};
 
 /// Rows in the table of faults.
 const FAULTS_MAX: usize = 300;
@@ -165,10 +165,14 @@ fn engine() -> Result<Tera, tera::Error> {
 fn view(data: &Data) -> Result<View<'_>, ReportError> {
     let results = &data.results;
     let json = json_for_script(&for_script(data)).map_err(|error| ReportError::Render(error.to_string()))?;
+    // A violation that is shown below needs no other reason.
+    let shown = !data.evidence.is_empty();
+    let reasons =
+        || results.reasons.iter().filter(move |reason| !(shown && reason.verdict == Verdict::Violation));
     Ok(View {
         results: head(results),
-        reasons: results.reasons.iter().take(REASONS_MAX).map(short_reason).collect(),
-        reasons_left_out: results.reasons.len().saturating_sub(REASONS_MAX),
+        reasons: reasons().take(REASONS_MAX).map(short_reason).collect(),
+        reasons_left_out: reasons().count().saturating_sub(REASONS_MAX),
         total: total(&results.total()),
         counts: first(&results.counts, NAMES_MAX),
         latencies: first(&results.latencies, NAMES_MAX),

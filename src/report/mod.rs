@@ -1,7 +1,7 @@
 //! The report: verdict, evidence and pictures in one HTML file, and the same for machines and terminals.
 //!
 //! Data moves one way: [`Digest`] reads the events once; [`Results::judge`] puts together the verdict (this is what
-//! `results.json` holds); [`Data`] adds what only a picture needs; [`html`] draws it. JUnit and the terminal need no more
+//! `results.json` holds); [`Data`] adds what only a picture needs; [`render`] draws it. JUnit and the terminal need no more
 //! than the results. The report must not know how a run was made: it works the same from a finished run, a crashed one
 //! or a history that another tool recorded, and it never judges a history itself, that is what the checkers are for.
 //!

@@ -306,7 +306,7 @@ impl Results {
         let first = self.reasons.first().map_or("", |reason| reason.what.as_str());
         match self.reasons.len() {
             0 | 1 => first.to_owned(),
-            more => format!("{first} ({} more.)", counted(more as u64 - 1, "reason")),
+            more => format!("{first} (And {}.)", counted(more as u64 - 1, "more reason")),
         }
     }
 

@@ -42,7 +42,7 @@ const POINTS_MAX: usize = 20_000;
 /// fault began.
 #[derive(Clone, Debug, Serialize)]
 pub struct Series {
-    /// The width of a bucket, nanoseconds.
+    /// The width of a bucket, nanoseconds. The last one goes on to the end and may be half as wide again, or half as wide.
     pub width: u64,
     /// Operations that happened.
     pub ok: Vec<u64>,
@@ -78,7 +78,8 @@ impl Series {
     pub(super) fn of(digest: &Digest<'_>) -> Self {
         let duration = (digest.end - digest.start).max(1);
         let width = width(duration);
-        let buckets = duration.div_ceil(width) as usize;
+        // The last bucket takes a remainder of less than half a bucket: a rate over a sliver would be noise.
+        let buckets = (duration.saturating_add(width / 2) / width).max(1) as usize;
         let bucket = |time: u64| (((time.saturating_sub(digest.start)) / width) as usize).min(buckets - 1);
         let mut rates = [vec![0; buckets], vec![0; buckets], vec![0; buckets]];
         let mut latencies: Vec<Vec<u64>> = vec![Vec::new(); buckets];
@@ -104,6 +105,15 @@ impl Series {
             p99: quantile(99),
             points: Points::of(digest, duration),
         }
+    }
+}
+
+impl Series {
+    /// Beginning and end of a bucket in a series that ends after `duration` nanoseconds, both since the start.
+    pub(super) fn bounds(&self, bucket: usize, duration: u64) -> (u64, u64) {
+        let from = bucket as u64 * self.width;
+        let last = bucket + 1 == self.ok.len();
+        (from, if last { duration.max(from + 1) } else { from + self.width })
     }
 }
 

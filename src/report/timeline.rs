@@ -109,7 +109,7 @@ impl Timeline {
             faults: faults().map(|(position, fault)| axis.span(position, fault, data.end)).collect(),
             lanes,
             ticks: axis.ticks(),
-            width: (axis.times.len() as f64 * 3.0).clamp(30.0, 240.0),
+            width: axis.width(),
             left_out: rows.len() - shown.len(),
             alt: alt(&shown, evidence),
         }
@@ -177,11 +177,16 @@ impl Axis {
         }
     }
 
+    /// The narrowest the picture may be drawn, in rem.
+    fn width(&self) -> f64 {
+        (self.times.len() as f64 * 2.6).clamp(20.0, 240.0)
+    }
+
     /// As many moments as have room.
     fn ticks(&self) -> Vec<Tick> {
         let mut ticks: Vec<Tick> = Vec::new();
         // A label of ten letters, at the narrowest width.
-        let room = 700.0 / (self.times.len() as f64 * 3.0).clamp(30.0, 240.0);
+        let room = 700.0 / self.width();
         for (time, place) in self.times.iter().zip(&self.places) {
             if ticks.last().is_none_or(|last| place - last.at >= room) {
                 ticks.push(Tick { at: round(*place), label: format::moment(*time) });

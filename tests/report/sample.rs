@@ -273,7 +273,8 @@ fn violation(events: &[Event]) -> Violation {
     }
 }
 
-fn check(events: &[Event], validity: Validity) -> CheckResult {
+/// What the checker says of the run.
+pub fn check(events: &[Event], validity: Validity) -> CheckResult {
     CheckResult {
         checker: "linearizable".to_owned(),
         model: "cas-register".to_owned(),
@@ -302,6 +303,12 @@ pub fn judged(validity: Validity, verdict: Option<Verdict>) -> Results {
     let reasons = verdict.map(|verdict| Reason { verdict, what: format!("A reason for {verdict}.") });
     let check = check(&events, validity);
     Results::judge(facts(), &Digest::of(&events), vec![check], reasons.into_iter().collect(), timings())
+}
+
+/// The page of the run if its checker and its runner had said something else.
+pub fn judged_page(validity: Validity, verdict: Option<Verdict>) -> String {
+    let events = events();
+    report::render(&Data::new(judged(validity, verdict), &Digest::of(&events))).unwrap()
 }
 
 /// The page of the run.
