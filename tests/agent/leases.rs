@@ -121,7 +121,7 @@ fn world() -> (tempfile::TempDir, Arc<World>) {
 
 fn file_faults(world: &Arc<World>) -> Mechanisms {
     let world = Arc::clone(world);
-    Arc::new(move |fault| match fault {
+    Arc::new(move |_, fault| match fault {
         NodeFault::Pause { process } => {
             Box::new(FileFault { world: Arc::clone(&world), name: process.clone() })
         }
@@ -152,7 +152,7 @@ struct Server {
 fn start(state: &Path, mechanisms: Mechanisms) -> (Server, DuplexStream, DuplexStream) {
     let (to_agent, stdin) = tokio::io::duplex(1 << 16);
     let (stdout, from_agent) = tokio::io::duplex(1 << 16);
-    let options = Options { state: state.to_owned(), mechanisms };
+    let options = Options { state: state.to_owned(), mechanisms, kernel: Arc::new(|| Ok(Vec::new())) };
     let (end, ended) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(stdin, stdout, options, async move {
         if ended.await.is_err() {
@@ -497,7 +497,7 @@ impl Mechanism for Kill {
 }
 
 fn kills() -> Mechanisms {
-    Arc::new(|fault| match fault {
+    Arc::new(|_, fault| match fault {
         NodeFault::Kill { process } => Box::new(Kill(process.clone())),
         other => panic!("{other:?}"),
     })
@@ -552,7 +552,11 @@ async fn the_next_agent_heals_what_a_killed_one_left() {
         let world = Arc::new(World { directory: directory.clone(), ..World::default() });
         let socket = tokio::net::UnixStream::connect(path).await.unwrap();
         let (reader, writer) = socket.into_split();
-        let options = Options { state: directory, mechanisms: file_faults(&world) };
+        let options = Options {
+            state: directory,
+            mechanisms: file_faults(&world),
+            kernel: Arc::new(|| Ok(Vec::new())),
+        };
         serve(reader, writer, options, std::future::pending()).await.unwrap();
         return;
     }

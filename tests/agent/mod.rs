@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use schism::agent::protocol::{Command, ProcessStatus};
 use schism::agent::{AgentError, AgentEvent, Handle};
 use schism::transport::AgentPipe;
+use schism_nemesis::node::NodeFault;
 use tokio::process::Child;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -406,4 +407,37 @@ async fn what_is_no_agent_is_told_apart() {
     );
     let error = connect("exit 1").await;
     assert!(matches!(&error, AgentError::Gone { during, .. } if during.contains("hello")), "{error}");
+}
+
+#[tokio::test]
+async fn the_next_agent_continues_what_a_killed_one_paused() {
+    let state = tempfile::tempdir().unwrap();
+    let first = agent(state.path()).await;
+    let pid = first.handle.start("server", &sh("sleep 1000; true"), "/dev/null").await.unwrap();
+    let pause = NodeFault::Pause { process: "server".into() };
+    first.handle.inject("f1", &pause, Duration::from_secs(60)).await.unwrap();
+    let evidence = first.handle.verify("f1", PATIENCE).await.unwrap();
+    assert!(evidence.holds, "{evidence:?}");
+    assert_eq!(first.handle.status("server").await.unwrap(), ProcessStatus::Running { pid, state: 'T' });
+    first.kill().await;
+    assert!(alive(pid));
+
+    let second = agent(state.path()).await;
+    assert_eq!(second.handle.healed(), ["f1"]);
+    let status = second.handle.status("server").await.unwrap();
+    assert!(
+        matches!(status, ProcessStatus::Running { pid: same, state } if same == pid && state != 'T'),
+        "{status:?}"
+    );
+
+    // And what one killed, the next one starts again.
+    let kill = NodeFault::Kill { process: "server".into() };
+    second.handle.inject("f2", &kill, Duration::from_secs(60)).await.unwrap();
+    assert!(second.handle.verify("f2", PATIENCE).await.unwrap().holds);
+    second.kill().await;
+    let third = agent(state.path()).await;
+    assert_eq!(third.handle.healed(), ["f2"]);
+    let status = third.handle.status("server").await.unwrap();
+    assert!(matches!(status, ProcessStatus::Running { pid: other, .. } if other != pid), "{status:?}");
+    third.bye().await;
 }

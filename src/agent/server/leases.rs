@@ -168,7 +168,7 @@ impl Leases {
     /// # Errors
     /// A sentence.
     pub async fn precheck(&self, fault: &NodeFault) -> Result<(), String> {
-        let mechanism = (self.mechanisms)(fault);
+        let mechanism = (self.mechanisms)("precheck", fault);
         let supervisor = Arc::clone(&self.supervisor);
         block(move || mechanism.precheck(&*supervisor)).await
     }
@@ -485,7 +485,7 @@ impl Leases {
 
 impl Lease {
     fn new(mechanisms: &Mechanisms, id: String, fault: NodeFault, lease_ms: u64) -> Self {
-        let mechanism = Arc::new(tokio::sync::Mutex::new(mechanisms(&fault)));
+        let mechanism = Arc::new(tokio::sync::Mutex::new(mechanisms(&id, &fault)));
         Self {
             id,
             fault,
