@@ -456,9 +456,25 @@ async fn a_journal_that_cannot_be_understood_is_residue() {
     let residue = handle.residue().await.unwrap();
     assert!(residue.len() == 2, "{residue:?}");
     assert!(residue[0].contains("damaged.json") && residue[1].contains("version 7"), "{residue:?}");
+    let error = handle.inject("new", &fault("x"), LEASE).await.unwrap_err().to_string();
+    assert!(error.contains("in the way"), "{error}");
     drop(handle);
     assert!(matches!(server.result().await, Err(ServeError::Residue(_))));
     assert_eq!(journal(directory.path()), ["damaged.json", "new.json"]);
+}
+
+#[tokio::test]
+async fn without_a_journal_there_is_no_fault() {
+    let (directory, world) = world();
+    let (server, handle, _events) = connect(directory.path(), file_faults(&world)).await;
+    let journal_directory = directory.path().join("journal");
+    std::fs::remove_dir(&journal_directory).unwrap();
+    let error = handle.inject("f1", &fault("x"), LEASE).await.unwrap_err().to_string();
+    assert!(error.contains("f1") && error.contains("No such file"), "{error}");
+    assert!(!world.log.lock().unwrap().contains(&"inject"));
+    std::fs::create_dir(&journal_directory).unwrap();
+    drop(handle);
+    server.result().await.unwrap();
 }
 
 /// Kills a supervised process as a real mechanism does.

@@ -165,9 +165,9 @@ async fn a_command_ends_when_its_process_does() {
     assert!(output.success() && alive(pid));
     let residue = agent.handle.residue().await.unwrap();
     assert!(residue.len() == 1 && residue[0].contains(&pid.to_string()), "{residue:?}");
-    agent.sh(&format!("kill -9 {pid}"), PATIENCE).await;
-    until("the background process dies", || !alive(pid)).await;
+    // Until the agent leaves for good: then nothing of ours stays.
     agent.bye().await;
+    assert!(!alive(pid));
 }
 
 #[tokio::test]
@@ -264,6 +264,35 @@ async fn processes_outlive_their_agent_and_are_adopted() {
         ProcessStatus::Exited { code: None, signal: None }
     );
     third.bye().await;
+}
+
+#[tokio::test]
+async fn an_end_that_no_agent_saw_is_told_by_the_next() {
+    let state = tempfile::tempdir().unwrap();
+    let log = state.path().join("log");
+    let first = agent(state.path()).await;
+    let command = sh("sleep 1000 & echo $!; wait");
+    let pid = first.handle.start("server", &command, log.to_str().unwrap()).await.unwrap();
+    first.handle.start("stopped", &command, "/dev/null").await.unwrap();
+    first.handle.stop("stopped", 9, PATIENCE).await.unwrap();
+    until("the child is up", || pids(&log).len() == 1).await;
+    first.kill().await;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("it dies", || !alive(pid)).await;
+
+    let mut second = agent(state.path()).await;
+    let event = tokio::time::timeout(PATIENCE, second.events.recv()).await.unwrap().unwrap();
+    assert_eq!(event, AgentEvent::Exited { name: "server".into(), pid, code: None, signal: None });
+    // Its child lives on; that is known, and can be ended.
+    assert!(alive(pids(&log)[0]));
+    second.handle.stop("server", 15, PATIENCE).await.unwrap();
+    assert!(!alive(pids(&log)[0]));
+    assert_eq!(second.handle.residue().await.unwrap(), [""; 0]);
+    second.kill().await;
+    // Told once.
+    let mut third = agent(state.path()).await;
+    third.handle.bye().await.unwrap();
+    assert!(matches!(third.events.recv().await, Some(AgentEvent::Gone { .. })));
 }
 
 #[tokio::test]
