@@ -104,7 +104,11 @@ async fn runs_commands() {
     };
     let output = agent.handle.run(&command, None, PATIENCE, 100).await.unwrap();
     assert_eq!((output.code, output.signal, output.stdout.as_str()), (None, Some(9), "x\n/tmp\n"));
-    let missing = Command { argv: vec!["no-such-program".into()], ..Command::default() };
+    let missing = Command {
+        argv: vec!["no-such-program".into()],
+        env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+        directory: None,
+    };
     let error = agent.handle.run(&missing, None, PATIENCE, 100).await.unwrap_err().to_string();
     assert!(error.contains("no such program"), "{error}");
     let error = agent.handle.run(&Command::default(), None, PATIENCE, 100).await.unwrap_err().to_string();
