@@ -4,11 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use schism_nemesis::linux;
+
 use crate::agent::server;
 
 /// `schism agent`.
 pub fn agent(state: PathBuf) -> ExitCode {
-    server::main(server::Options { state, mechanisms: Arc::new(schism_nemesis::linux::mechanism) })
+    server::main(server::Options {
+        state,
+        mechanisms: Arc::new(linux::mechanism),
+        kernel: Arc::new(linux::residue),
+    })
 }
 
 /// `schism demo-node`.

@@ -152,7 +152,7 @@ struct Server {
 fn start(state: &Path, mechanisms: Mechanisms) -> (Server, DuplexStream, DuplexStream) {
     let (to_agent, stdin) = tokio::io::duplex(1 << 16);
     let (stdout, from_agent) = tokio::io::duplex(1 << 16);
-    let options = Options { state: state.to_owned(), mechanisms };
+    let options = Options { state: state.to_owned(), mechanisms, kernel: Arc::new(|| Ok(Vec::new())) };
     let (end, ended) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(stdin, stdout, options, async move {
         if ended.await.is_err() {
@@ -456,9 +456,25 @@ async fn a_journal_that_cannot_be_understood_is_residue() {
     let residue = handle.residue().await.unwrap();
     assert!(residue.len() == 2, "{residue:?}");
     assert!(residue[0].contains("damaged.json") && residue[1].contains("version 7"), "{residue:?}");
+    let error = handle.inject("new", &fault("x"), LEASE).await.unwrap_err().to_string();
+    assert!(error.contains("in the way"), "{error}");
     drop(handle);
     assert!(matches!(server.result().await, Err(ServeError::Residue(_))));
     assert_eq!(journal(directory.path()), ["damaged.json", "new.json"]);
+}
+
+#[tokio::test]
+async fn without_a_journal_there_is_no_fault() {
+    let (directory, world) = world();
+    let (server, handle, _events) = connect(directory.path(), file_faults(&world)).await;
+    let journal_directory = directory.path().join("journal");
+    std::fs::remove_dir(&journal_directory).unwrap();
+    let error = handle.inject("f1", &fault("x"), LEASE).await.unwrap_err().to_string();
+    assert!(error.contains("f1") && error.contains("No such file"), "{error}");
+    assert!(!world.log.lock().unwrap().contains(&"inject"));
+    std::fs::create_dir(&journal_directory).unwrap();
+    drop(handle);
+    server.result().await.unwrap();
 }
 
 /// Kills a supervised process as a real mechanism does.
@@ -552,7 +568,11 @@ async fn the_next_agent_heals_what_a_killed_one_left() {
         let world = Arc::new(World { directory: directory.clone(), ..World::default() });
         let socket = tokio::net::UnixStream::connect(path).await.unwrap();
         let (reader, writer) = socket.into_split();
-        let options = Options { state: directory, mechanisms: file_faults(&world) };
+        let options = Options {
+            state: directory,
+            mechanisms: file_faults(&world),
+            kernel: Arc::new(|| Ok(Vec::new())),
+        };
         serve(reader, writer, options, std::future::pending()).await.unwrap();
         return;
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use schism::agent::protocol::{Command, ProcessStatus};
 use schism::agent::{AgentError, AgentEvent, Handle};
 use schism::transport::AgentPipe;
+use schism_nemesis::node::NodeFault;
 use tokio::process::Child;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -103,7 +104,11 @@ async fn runs_commands() {
     };
     let output = agent.handle.run(&command, None, PATIENCE, 100).await.unwrap();
     assert_eq!((output.code, output.signal, output.stdout.as_str()), (None, Some(9), "x\n/tmp\n"));
-    let missing = Command { argv: vec!["no-such-program".into()], ..Command::default() };
+    let missing = Command {
+        argv: vec!["no-such-program".into()],
+        env: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+        directory: None,
+    };
     let error = agent.handle.run(&missing, None, PATIENCE, 100).await.unwrap_err().to_string();
     assert!(error.contains("no such program"), "{error}");
     let error = agent.handle.run(&Command::default(), None, PATIENCE, 100).await.unwrap_err().to_string();
@@ -164,9 +169,9 @@ async fn a_command_ends_when_its_process_does() {
     assert!(output.success() && alive(pid));
     let residue = agent.handle.residue().await.unwrap();
     assert!(residue.len() == 1 && residue[0].contains(&pid.to_string()), "{residue:?}");
-    agent.sh(&format!("kill -9 {pid}"), PATIENCE).await;
-    until("the background process dies", || !alive(pid)).await;
+    // Until the agent leaves for good: then nothing of ours stays.
     agent.bye().await;
+    assert!(!alive(pid));
 }
 
 #[tokio::test]
@@ -263,6 +268,35 @@ async fn processes_outlive_their_agent_and_are_adopted() {
         ProcessStatus::Exited { code: None, signal: None }
     );
     third.bye().await;
+}
+
+#[tokio::test]
+async fn an_end_that_no_agent_saw_is_told_by_the_next() {
+    let state = tempfile::tempdir().unwrap();
+    let log = state.path().join("log");
+    let first = agent(state.path()).await;
+    let command = sh("sleep 1000 & echo $!; wait");
+    let pid = first.handle.start("server", &command, log.to_str().unwrap()).await.unwrap();
+    first.handle.start("stopped", &command, "/dev/null").await.unwrap();
+    first.handle.stop("stopped", 9, PATIENCE).await.unwrap();
+    until("the child is up", || pids(&log).len() == 1).await;
+    first.kill().await;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("it dies", || !alive(pid)).await;
+
+    let mut second = agent(state.path()).await;
+    let event = tokio::time::timeout(PATIENCE, second.events.recv()).await.unwrap().unwrap();
+    assert_eq!(event, AgentEvent::Exited { name: "server".into(), pid, code: None, signal: None });
+    // Its child lives on; that is known, and can be ended.
+    assert!(alive(pids(&log)[0]));
+    second.handle.stop("server", 15, PATIENCE).await.unwrap();
+    assert!(!alive(pids(&log)[0]));
+    assert_eq!(second.handle.residue().await.unwrap(), [""; 0]);
+    second.kill().await;
+    // Told once.
+    let mut third = agent(state.path()).await;
+    third.handle.bye().await.unwrap();
+    assert!(matches!(third.events.recv().await, Some(AgentEvent::Gone { .. })));
 }
 
 #[tokio::test]
@@ -406,4 +440,37 @@ async fn what_is_no_agent_is_told_apart() {
     );
     let error = connect("exit 1").await;
     assert!(matches!(&error, AgentError::Gone { during, .. } if during.contains("hello")), "{error}");
+}
+
+#[tokio::test]
+async fn the_next_agent_continues_what_a_killed_one_paused() {
+    let state = tempfile::tempdir().unwrap();
+    let first = agent(state.path()).await;
+    let pid = first.handle.start("server", &sh("sleep 1000; true"), "/dev/null").await.unwrap();
+    let pause = NodeFault::Pause { process: "server".into() };
+    first.handle.inject("f1", &pause, Duration::from_secs(60)).await.unwrap();
+    let evidence = first.handle.verify("f1", PATIENCE).await.unwrap();
+    assert!(evidence.holds, "{evidence:?}");
+    assert_eq!(first.handle.status("server").await.unwrap(), ProcessStatus::Running { pid, state: 'T' });
+    first.kill().await;
+    assert!(alive(pid));
+
+    let second = agent(state.path()).await;
+    assert_eq!(second.handle.healed(), ["f1"]);
+    let status = second.handle.status("server").await.unwrap();
+    assert!(
+        matches!(status, ProcessStatus::Running { pid: same, state } if same == pid && state != 'T'),
+        "{status:?}"
+    );
+
+    // And what one killed, the next one starts again.
+    let kill = NodeFault::Kill { process: "server".into() };
+    second.handle.inject("f2", &kill, Duration::from_secs(60)).await.unwrap();
+    assert!(second.handle.verify("f2", PATIENCE).await.unwrap().holds);
+    second.kill().await;
+    let third = agent(state.path()).await;
+    assert_eq!(third.handle.healed(), ["f2"]);
+    let status = third.handle.status("server").await.unwrap();
+    assert!(matches!(status, ProcessStatus::Running { pid: other, .. } if other != pid), "{status:?}");
+    third.bye().await;
 }

@@ -97,7 +97,9 @@ pub fn start(mut command: Command) -> Result<Started, String> {
         io::ErrorKind::NotFound => {
             format!("cannot start `{program}`: there is no such program on this node (neither by that path nor in PATH)")
         }
-        io::ErrorKind::PermissionDenied => format!("cannot start `{program}`: {error}; is the file executable?"),
+        io::ErrorKind::PermissionDenied => {
+            format!("cannot start `{program}`: {error}; is the file executable, and may the agent search all of PATH?")
+        }
         _ => format!("cannot start `{program}`: {error}"),
     })?;
     // Nobody has awaited it yet, so the number is its own even if it has already ended.

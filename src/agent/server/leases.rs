@@ -185,8 +185,7 @@ impl Leases {
             ));
         }
         let entry = Entry { version: ENTRY_VERSION, id: id.to_owned(), fault, lease_ms };
-        // A name that no file can have is refused before anything is done.
-        self.state.path(Shelf::Journal, id)?;
+        let path = self.state.path(Shelf::Journal, id)?;
         let lease = Arc::new(Lease::new(&self.mechanisms, id.to_owned(), entry.fault.clone(), lease_ms));
         {
             let mut faults = self.faults();
@@ -195,6 +194,12 @@ impl Leases {
             }
             if faults.leases.contains_key(id) {
                 return Err(format!("a fault `{id}` is in force already, or not yet seen to be healed"));
+            }
+            if path.exists() {
+                return Err(format!(
+                    "{} is in the way: it is another fault's undo; see the residue",
+                    path.display()
+                ));
             }
             if faults.leases.len() >= FAULTS_MAX {
                 return Err(format!("{FAULTS_MAX} faults are in force already"));

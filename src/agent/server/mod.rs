@@ -29,8 +29,11 @@ pub use session::{ServeError, serve};
 /// Where the agent keeps what has to outlive it, unless told otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/schism";
 
-/// How the fault of this id is made on this node.
+/// How each fault is made on this node, from its id and its data.
 pub type Mechanisms = Arc<dyn Fn(&str, &NodeFault) -> Box<dyn Mechanism> + Send + Sync>;
+
+/// What of ours the kernel of this node holds, one line each, whoever made it. Blocks.
+pub type Kernel = Arc<dyn Fn() -> std::io::Result<Vec<String>> + Send + Sync>;
 
 /// What an agent is started with.
 #[derive(Clone)]
@@ -39,6 +42,8 @@ pub struct Options {
     pub state: PathBuf,
     /// How each fault is made.
     pub mechanisms: Mechanisms,
+    /// What is left of faults, also of those that no journal knows.
+    pub kernel: Kernel,
 }
 
 /// Runs the agent on this process's stdin and stdout, with its log as JSON lines on stderr, until the controller says bye,

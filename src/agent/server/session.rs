@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::leases::Leases;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::{Options, files, poke, reach, run};
+use super::{Kernel, Options, files, poke, reach, run};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
@@ -57,7 +57,7 @@ pub async fn serve(
     options: Options,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { state, mechanisms } = options;
+    let Options { state, mechanisms, kernel } = options;
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let adopted = tokio::task::spawn_blocking({
@@ -94,6 +94,7 @@ pub async fn serve(
         owner: state.owner().to_owned(),
         supervisor,
         leases: Arc::clone(&leases),
+        kernel,
         outbox: outbox.clone(),
         runs: Semaphore::new(RUNS_MAX),
         marks: Mutex::new(BTreeMap::new()),
@@ -183,6 +184,7 @@ struct Session {
     owner: String,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
+    kernel: Kernel,
     outbox: Outbox,
     runs: Semaphore,
     /// The marks of commands that run.
@@ -337,7 +339,14 @@ impl Session {
                 let supervisor = Arc::clone(&self.supervisor);
                 let marks: Vec<String> =
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-                found.extend(blocking(move || Ok(supervisor.residue(&marks))).await?);
+                let kernel = Arc::clone(&self.kernel);
+                let more = blocking(move || {
+                    let mut found =
+                        kernel().map_err(|error| format!("ask the kernel for faults: {error}"))?;
+                    found.extend(supervisor.residue(&marks));
+                    Ok(found)
+                });
+                found.extend(more.await?);
                 Ok(Response::Residue { found })
             }
             Request::Bye => {

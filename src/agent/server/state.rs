@@ -72,6 +72,10 @@ impl State {
         let me = std::process::id().to_string();
         let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
         note.map_err(|error| failed(&path, error))?;
+        // What is in a directory is as durable as the directory's own name.
+        for path in [directory, directory.parent().unwrap_or(directory)] {
+            File::open(path).and_then(|above| above.sync_all()).map_err(|error| failed(path, error))?;
+        }
         let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
         Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
     }

@@ -3,7 +3,7 @@
 //! They outlive the agent, since the loss of an agent must not look like a crash of the system. What is needed to find one
 //! again (and to start it again as it was first started) is on disk before it starts; the next agent adopts it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -53,6 +53,8 @@ struct Life {
     scope: String,
     mark: String,
     identity: Option<Identity>,
+    /// It was seen to end.
+    ended: bool,
 }
 
 struct Process {
@@ -125,17 +127,8 @@ impl Supervisor {
             me: me.clone(),
         });
         let mut processes = supervisor.lock();
-        for record in records {
-            let instance = supervisor.find(&table, &record).map(|(identity, mark)| {
-                tracing::info!(event = "process adopted", name = record.name, pid = identity.pid);
-                let (sender, ended) = watch::channel(None);
-                supervisor.runtime.spawn(supervisor.clone_weak().wait_adopted(
-                    record.name.clone(),
-                    identity,
-                    sender,
-                ));
-                Instance { identity, mark, expected: record.held_down, ended }
-            });
+        for mut record in records {
+            let instance = supervisor.resume(&table, &mut record);
             processes.insert(record.name.clone(), Process { record, instance });
         }
         drop(processes);
@@ -146,22 +139,41 @@ impl Supervisor {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn clone_weak(&self) -> Watcher {
+    fn watcher(&self) -> Watcher {
         Watcher(self.me.clone())
     }
 
-    /// The process that a record speaks of, if it still runs.
-    fn find(&self, table: &Table, record: &Record) -> Option<(Identity, String)> {
-        let life = record.life.as_ref().filter(|life| life.scope == self.scope)?;
+    /// The life that a record speaks of, if anything of it is left. Tells of an end that no agent saw.
+    fn resume(&self, table: &Table, record: &mut Record) -> Option<Instance> {
+        let life = record.life.as_mut()?;
+        let here = life.scope == self.scope;
         let identity = match life.identity {
-            Some(identity) => Some(identity).filter(|identity| identity.is_alive()),
+            Some(identity) => identity,
             // The earlier agent died while starting it: it is the one with the mark that leads a session.
             None => table
                 .tree(None, &life.mark)
                 .into_iter()
-                .find(|member| member.stat().is_some_and(|stat| stat.session == member.pid)),
-        }?;
-        Some((identity, life.mark.clone()))
+                .find(|member| here && member.stat().is_some_and(|stat| stat.session == member.pid))?,
+        };
+        let (name, mark) = (record.name.clone(), life.mark.clone());
+        let alive = here && identity.is_alive();
+        if !alive && !life.ended && !record.held_down {
+            let exited = Response::Exited { name: name.clone(), pid: identity.pid, code: None, signal: None };
+            // The session listens as long as the agent lives.
+            let _ = self.events.send(exited);
+            life.ended = true;
+            self.keep(record);
+        }
+        if !here {
+            return None;
+        }
+        let (sender, ended) = watch::channel(if alive { None } else { Some(Ended::default()) });
+        if alive {
+            tracing::info!(event = "process adopted", name, pid = identity.pid);
+            self.runtime.spawn(self.watcher().wait_adopted(name, identity, sender));
+        }
+        // What it started may live on even if it does not.
+        Some(Instance { identity, mark, expected: record.held_down, ended })
     }
 
     /// Starts a process. Blocks.
@@ -201,7 +213,8 @@ impl Supervisor {
             std::process::id(),
             self.lives.fetch_add(1, Ordering::Relaxed)
         );
-        process.record.life = Some(Life { scope: self.scope.clone(), mark: mark.clone(), identity: None });
+        process.record.life =
+            Some(Life { scope: self.scope.clone(), mark: mark.clone(), identity: None, ended: false });
         self.state.put(Shelf::Processes, &name, &process.record)?;
         let Started { mut child, identity, claim } = {
             // The child's descriptors are registered with the runtime, also from a thread that only does blocking work.
@@ -212,7 +225,7 @@ impl Supervisor {
             children::start(prepared)?
         };
         let (sender, ended) = watch::channel(None);
-        let watcher = self.clone_weak();
+        let watcher = self.watcher();
         let called = name.clone();
         self.runtime.spawn(async move {
             let status = child.wait().await;
@@ -221,17 +234,22 @@ impl Supervisor {
                 |_| Ended::default(),
                 |status| Ended { code: status.code(), signal: status.signal() },
             );
-            watcher.ended(&called, identity, ended, &sender);
+            watcher.ended(called, identity, ended, sender).await;
         });
         process.instance = Some(Instance { identity, mark: mark.clone(), expected: false, ended });
         process.record.held_down = false;
-        process.record.life = Some(Life { scope: self.scope.clone(), mark, identity: Some(identity) });
+        process.record.life =
+            Some(Life { scope: self.scope.clone(), mark, identity: Some(identity), ended: false });
         tracing::info!(event = "process started", name, pid = identity.pid);
-        if let Err(error) = self.state.put(Shelf::Processes, &name, &process.record) {
-            // It runs, and the record from before it started still finds it.
-            tracing::warn!(name, error, "the record of a process is not up to date");
-        }
+        self.keep(&process.record);
         Ok(identity.pid)
+    }
+
+    /// Updates a record. What is lost when that fails is little: the one from before the start still finds the process.
+    fn keep(&self, record: &Record) {
+        if let Err(error) = self.state.put(Shelf::Processes, &record.name, record) {
+            tracing::warn!(name = record.name, error, "the record of a process is not up to date");
+        }
     }
 
     /// Stops a process: `signal`, after `grace` kills whatever is left. Fine when it is down or unknown.
@@ -264,7 +282,7 @@ impl Supervisor {
         Some((instance.identity, instance.mark.clone(), instance.ended.clone()))
     }
 
-    /// Stops every process and forgets those that are gone.
+    /// Stops every process and forgets those that are gone, then kills what else of ours is left.
     ///
     /// # Errors
     /// What is left: a sentence.
@@ -286,8 +304,52 @@ impl Supervisor {
                 problems.push(problem);
             }
         }
+        let supervisor = Arc::clone(self);
+        let swept = tokio::task::spawn_blocking(move || supervisor.sweep()).await;
+        if let Err(problem) = swept.map_err(|error| error.to_string()).flatten() {
+            problems.push(problem);
+        }
         problems.sort();
         if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+    }
+
+    fn note_end(&self, name: &str, identity: Identity, ended: Ended) {
+        let mut processes = self.lock();
+        let Some(process) = processes.get_mut(name) else { return };
+        // A later life of it has a mind of its own.
+        let Some(instance) = process.instance.as_ref().filter(|instance| instance.identity == identity)
+        else {
+            return;
+        };
+        let expected = instance.expected;
+        if let Some(life) = &mut process.record.life {
+            life.ended = true;
+        }
+        self.keep(&process.record);
+        drop(processes);
+        let Ended { code, signal } = ended;
+        tracing::info!(event = "process ended", name, pid = identity.pid, code, signal, expected);
+        if !expected {
+            let exited = Response::Exited { name: name.to_owned(), pid: identity.pid, code, signal };
+            // Nobody listens once the agent ends.
+            let _ = self.events.send(exited);
+        }
+    }
+
+    /// Kills whatever else carries our mark: what commands left in the background, what outlived its record.
+    fn sweep(&self) -> Result<(), String> {
+        let ours = format!("{}/", self.state.owner());
+        let table = Table::read().map_err(|error| format!("read /proc: {error}"))?;
+        let marks: BTreeSet<String> = table
+            .iter()
+            .filter(|stat| !stat.is_dead())
+            .filter_map(|stat| proc::mark_of(stat.identity.pid))
+            .filter(|mark| mark.starts_with(&ours))
+            .collect();
+        for mark in marks {
+            kill_tree(None, &mark, KILL_PATIENCE).map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     /// The state of a process.
@@ -315,7 +377,7 @@ impl Supervisor {
             found.push("/proc cannot be read, so what still runs is unknown".to_owned());
             return found;
         };
-        let mut accounted = std::collections::BTreeSet::new();
+        let mut accounted = BTreeSet::new();
         let processes = self.lock();
         for (name, process) in processes.iter() {
             let Some(instance) = &process.instance else { continue };
@@ -381,9 +443,7 @@ impl Host for Supervisor {
             // An instance that was held down and is dead by now died of that, however late its end is noticed.
             instance.expected = down || (instance.expected && !instance.identity.is_alive());
         }
-        if let Err(error) = self.state.put(Shelf::Processes, &process.record.name, &process.record) {
-            tracing::warn!(error, "the record of a process is not up to date");
-        }
+        self.keep(&process.record);
     }
 
     fn start(&self, process: &str) -> Result<(), FaultError> {
@@ -403,29 +463,22 @@ impl Host for Supervisor {
 struct Watcher(Weak<Supervisor>);
 
 impl Watcher {
-    fn ended(&self, name: &str, identity: Identity, ended: Ended, sender: &watch::Sender<Option<Ended>>) {
-        if let Some(supervisor) = self.0.upgrade() {
-            let mut processes = supervisor.lock();
-            // A later life of it has a mind of its own.
-            let instance = processes
-                .get_mut(name)
-                .and_then(|process| process.instance.as_mut())
-                .filter(|instance| instance.identity == identity);
-            let expected = instance.is_none_or(|instance| instance.expected);
-            drop(processes);
-            let Ended { code, signal } = ended;
-            tracing::info!(event = "process ended", name, pid = identity.pid, code, signal, expected);
-            if !expected {
-                // Nobody listens once the agent ends.
-                let _ = supervisor.events.send(Response::Exited {
-                    name: name.to_owned(),
-                    pid: identity.pid,
-                    code,
-                    signal,
-                });
+    async fn ended(
+        self,
+        name: String,
+        identity: Identity,
+        ended: Ended,
+        sender: watch::Sender<Option<Ended>>,
+    ) {
+        let noted = tokio::task::spawn_blocking(move || {
+            if let Some(supervisor) = self.0.upgrade() {
+                supervisor.note_end(&name, identity, ended);
             }
+            sender.send_replace(Some(ended));
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "the end of a process could not be noted");
         }
-        sender.send_replace(Some(ended));
     }
 
     /// Waits for a process that is not our child.
@@ -440,7 +493,7 @@ impl Watcher {
         while identity.is_alive() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        self.ended(&name, identity, Ended::default(), &sender);
+        self.ended(name, identity, Ended::default(), sender).await;
     }
 }
 
