@@ -1,1 +1,9 @@
 //! Every integration test, in one binary: one link instead of many.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
+mod scheduler;
