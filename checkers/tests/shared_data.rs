@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
+#[path = "support/brute_force.rs"]
 mod brute_force;
 
 use std::path::{Path, PathBuf};
