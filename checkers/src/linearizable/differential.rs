@@ -82,7 +82,7 @@ fn every_combination_of_reductions_agrees_with_brute_force() {
             assert_eq!(decide(&events, *reductions), expected, "{reductions:?}\n{}", show(&events));
         }
     }
-    assert!(verdicts.iter().all(|count| *count > 40_000), "both verdicts must be common: {verdicts:?}");
+    assert!(verdicts.iter().all(|count| *count > 30_000), "both verdicts must be common: {verdicts:?}");
 }
 
 #[test]
