@@ -107,7 +107,7 @@ fn a_stale_read_is_told_with_values_nodes_and_times() {
     assert_eq!(
         violation.explanation,
         [
-            "Write 4 (process 1 at n1) was invoked at 12.000 s and acknowledged at 12.010 s. Nothing else wrote 4.",
+            "Write 4 (process 1 at n1) was invoked at 12.000 s and acknowledged at 12.010 s. No other write of 4 began before the read ended.",
             "Write 5 (process 2 at n2) was invoked at 12.250 s and acknowledged at 12.261 s. It began after 4 was there.",
             "The read (process 3 at n3) was invoked at 12.301 s and returned 4 at 12.305 s. That is 40 ms after 12.261 s.",
             "5 was not lost: the read (process 1 at n1) had it, completed at 12.275 s.",

@@ -144,9 +144,10 @@ impl<'a, 'h> Narrator<'a, 'h> {
             ([], _) => explanation.push(format!("{old} is the initial value; nothing wrote it.")),
             (writers, there_by) => {
                 match writers {
-                    [writer] => {
-                        explanation.push(format!("{} Nothing else wrote {old}.", self.account(*writer)))
-                    }
+                    [writer] => explanation.push(format!(
+                        "{} No other write of {old} began before {the_culprit} ended.",
+                        self.account(*writer)
+                    )),
                     writers => {
                         let last = there_by.map_or(String::new(), |last| self.account(last));
                         let count = writers.len();
