@@ -55,9 +55,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// No limit of time, 4 GiB, all processors.
+    /// Two minutes, 4 GiB, all processors. A history that needs more is rare (some hundred operations open at once on one
+    /// key), but without a limit it would take for ever.
     pub fn new(model: Model) -> Self {
-        Self { model, time_budget: None, memory_budget: Some(4 << 30), threads: 0 }
+        Self { model, time_budget: Some(Duration::from_secs(120)), memory_budget: Some(4 << 30), threads: 0 }
     }
 }
 

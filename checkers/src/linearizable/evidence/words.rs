@@ -144,13 +144,17 @@ impl<'a, 'h> Narrator<'a, 'h> {
             ([], _) => explanation.push(format!("{old} is the initial value; nothing wrote it.")),
             (writers, there_by) => {
                 match writers {
-                    [writer] => {
-                        explanation.push(format!("{} Nothing else wrote {old}.", self.account(*writer)))
-                    }
+                    [writer] => explanation.push(format!(
+                        "{} No other write of {old} began before {the_culprit} ended.",
+                        self.account(*writer)
+                    )),
                     writers => {
                         let last = there_by.map_or(String::new(), |last| self.account(last));
-                        explanation
-                            .push(format!("{old} was written {} times. The last one: {last}", writers.len()));
+                        let count = writers.len();
+                        explanation.push(format!(
+                            "{old} was written {count} times; the last write of it to end was:"
+                        ));
+                        explanation.push(last);
                     }
                 }
                 if let Some(there_by) = there_by.filter(|there_by| !writers.contains(there_by)) {
@@ -208,15 +212,14 @@ impl<'a, 'h> Narrator<'a, 'h> {
         if at < end {
             return None;
         }
-        let (count, verb) = match between.len() {
-            1 => ("One more write or cas".to_owned(), "was"),
-            count => (format!("{count} more writes and cas"), "were"),
-        };
-        Some(format!(
-            "{count} {verb} acknowledged before it began, the last one {} at {}.",
-            self.name(last),
-            seconds(at)
-        ))
+        let last = self.name(last);
+        Some(match between.len() {
+            1 => format!("Another one was acknowledged before it began: {last} at {}.", seconds(at)),
+            count => format!(
+                "{count} more writes and cas were acknowledged before it began, the last one {last} at {}.",
+                seconds(at)
+            ),
+        })
     }
 
     fn taken_twice(&self, culprit: usize, first: usize, writer: Option<usize>) -> Told {
