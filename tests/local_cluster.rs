@@ -453,8 +453,10 @@ async fn ends() {
     wanted.agent_log_dir = Some(logs.path().to_owned());
     let cluster = local::up(wanted).await.unwrap();
     let namespace = user_namespace(&cluster).await;
-    let stubborn = ["sh", "-c", "trap '' TERM HUP INT; echo started >&2; while :; do sleep 1000; done"];
+    let stubborn =
+        ["sh", "-c", "trap '' TERM HUP INT; echo started >&2; echo started; while :; do sleep 1000; done"];
     let mut pipe = cluster.start_program(1, &stubborn).await.unwrap();
+    hears(&mut pipe, "started").await;
     assert!(in_user_namespace(&namespace) >= 5, "outer, inner and three nodes");
     cluster.close().await.unwrap();
     assert_eq!(in_user_namespace(&namespace), 0, "close has waited for the end");
