@@ -85,7 +85,8 @@ impl Seen {
             )
         };
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        !all().flat_map(held).any(|namespace| self.0.contains(&namespace))
+        // A dead process shows its namespace until its parent collects it, which is not always soon.
+        !all().filter(|pid| !ended(*pid)).flat_map(held).any(|namespace| self.0.contains(&namespace))
             && !self.0.iter().any(|namespace| mounts.contains(&*namespace.to_string_lossy()))
     }
 }

@@ -41,13 +41,16 @@ pub fn plain() -> Prepared {
     Prepared { command, directory: None }
 }
 
-/// This test binary as an ordinary user, with copies of what that user may not reach.
+/// This test binary as an ordinary user, with links to what that user may not reach.
 pub fn ordinary_user() -> Prepared {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let copy = |from: &Path, name: &str| {
         let to = directory.path().join(name);
-        std::fs::copy(from, &to).unwrap();
+        // A link where the directory is on the same file system: nothing is copied.
+        if std::fs::hard_link(from, &to).is_err() {
+            std::fs::copy(from, &to).unwrap();
+        }
         to
     };
     let own = copy(&own_executable(), "tests");
