@@ -74,6 +74,10 @@ impl Seen {
         Self(seen.filter(|namespace| !own.contains(namespace)).collect())
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether no process is in any of them or holds one open, and none is mounted.
     pub fn gone(&self) -> bool {
         let held = |pid: i32| {
