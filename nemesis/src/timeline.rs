@@ -33,6 +33,11 @@ impl PlannedFault {
     pub fn end_ns(&self) -> u64 {
         self.at_ns.saturating_add(self.for_ns)
     }
+
+    /// What it does, in one line: see [`Planned::describe`].
+    pub fn describe(&self) -> String {
+        self.fault.describe()
+    }
 }
 
 /// The kinds of fault.

@@ -168,7 +168,11 @@ pub fn list(pids: &[i32]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::node::FaultError;
 
     #[test]
     fn reads_stat_of_programs_with_any_name() {
@@ -190,6 +194,41 @@ mod tests {
         assert!(matches!(state(pid), State::Going(_)));
         assert!(is_gone(Identity { started: me.started + 1, ..me }), "another process with the same id");
         assert_eq!(state(i32::MAX), State::Dead);
+    }
+
+    /// A process and its child, which is on the list only from the second time on that its parent was seen stopped.
+    struct Late {
+        parent: i32,
+        child: i32,
+        looks: AtomicUsize,
+    }
+
+    impl Host for Late {
+        fn pids(&self, _: &str) -> Vec<i32> {
+            let stopped = state(self.parent) == State::Stopped;
+            let late = stopped && self.looks.fetch_add(1, Ordering::Relaxed) > 0;
+            if late { vec![self.parent, self.child] } else { vec![self.parent] }
+        }
+        fn hold_down(&self, _: &str, _: bool) {}
+        fn start(&self, _: &str) -> Result<(), FaultError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_child_that_was_born_during_the_look_is_stopped_too() {
+        let mut processes: Vec<Child> =
+            (0..2).map(|_| Command::new("sleep").arg("300").spawn().unwrap()).collect();
+        let [parent, child] = [0, 1].map(|at| processes[at].id().cast_signed());
+        let frozen =
+            freeze(&Late { parent, child, looks: AtomicUsize::new(0) }, "store", Duration::from_secs(10));
+        let states = [parent, child].map(state);
+        for process in &mut processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        assert_eq!(states, [State::Stopped; 2], "{frozen:?}");
+        assert_eq!(frozen.unwrap().len(), 2);
     }
 
     #[test]
