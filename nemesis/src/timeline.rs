@@ -14,7 +14,7 @@ pub struct Timeline {
 
 /// One fault with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedFault {
     /// Its kind and a number, unique in the run: `partition-1`.
     pub id: String,
