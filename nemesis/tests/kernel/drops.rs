@@ -46,10 +46,8 @@ fn arrives(from: &UdpSocket, to: &UdpSocket, fault: &mut dyn Mechanism) -> bool 
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; 8];
     loop {
-        if let Ok((_, sender)) = to.recv_from(&mut buffer) {
-            if sender == from.local_addr().unwrap() {
-                return true;
-            }
+        if to.recv_from(&mut buffer).is_ok_and(|(_, sender)| sender == from.local_addr().unwrap()) {
+            return true;
         }
         let now = fault.verify(&Nothing, AT_ONCE).unwrap().seen;
         if now != before && now.contains("dropped") {

@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schism_nemesis::linux::netlink::{CREATE, EXCL, Message, ROUTE, Socket};
 
@@ -139,6 +139,8 @@ pub struct Peers {
 
 /// The node's own address of each IP version.
 pub const NODE: [&str; 2] = ["10.97.0.1", "fd97::1"];
+/// A third peer's, used to see that the link is up.
+const SCOUTS: [&str; 2] = ["10.97.0.4", "fd97::4"];
 /// The peers' addresses.
 pub const PEERS: [&str; 4] = ["10.97.0.2", "10.97.0.3", "fd97::2", "fd97::3"];
 
@@ -151,7 +153,7 @@ pub fn peers() -> Peers {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         add_pair("peers", "node", &here);
         set_up("peers");
-        for address in PEERS {
+        for address in PEERS.iter().chain(&SCOUTS) {
             add_address("peers", address.parse().unwrap());
         }
         ready.send(()).unwrap();
@@ -164,10 +166,25 @@ pub fn peers() -> Peers {
     for address in NODE {
         add_address("node", address.parse().unwrap());
     }
-    Peers { jobs }
+    let peers = Peers { jobs };
+    for (scout, node) in SCOUTS.iter().zip(NODE) {
+        peers.wait_for_link(scout, node);
+    }
+    peers
 }
 
 impl Peers {
+    /// A veth pair loses packets until the kernel has noticed that both ends are up.
+    fn wait_for_link(&self, scout: &str, node: &str) {
+        let (from, to) = (self.socket(scout), socket(node.parse().unwrap()));
+        to.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while to.recv(&mut [0; 8]).is_err() {
+            assert!(Instant::now() < deadline, "{scout} never reached {node}");
+            from.send_to(b"x", to.local_addr().unwrap()).unwrap();
+        }
+    }
+
     /// A socket of the peer with this address. It may be used from any thread.
     pub fn socket(&self, address: &str) -> UdpSocket {
         let address: IpAddr = address.parse().unwrap();
