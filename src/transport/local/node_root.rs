@@ -4,7 +4,7 @@
 //! machine's tree hangs below it at [`MACHINE`]. Everything the cluster writes is in that tmpfs, so nothing is left where
 //! the namespace was.
 //!
-//! A node's disk ([`lay`]) is a directory there. Each directory of the machine's root becomes an overlay whose lower layer
+//! A node's disk ([`Machine::lay`]) is a directory there. Each directory of the machine's root becomes an overlay whose lower layer
 //! is the machine's and whose upper layer is the disk. The kernel refuses an overlay over a directory that hides mounts
 //! (in a user namespace it must not show what is below them), so such a directory is made anew and its entries are treated
 //! one by one. What must be fresh at each boot (`/dev`, `/proc`, `/run`, `/tmp`) is mounted by the node's own init
