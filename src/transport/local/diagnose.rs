@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::control::Refusal;
-use super::{id_map, init, node_root};
+use super::{id_map, init, node_init};
 
 /// What is known of the machine that can be a reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Facts {
         if user_namespace && matches!(errno, Errno::EINVAL | Errno::ENOSYS) {
             reasons.push("This kernel was built without user namespaces (CONFIG_USER_NS).".to_owned());
         }
-        let covered_proc = denied && refusal.step.contains(node_root::PROC);
+        let covered_proc = denied && refusal.step.contains(node_init::PROC);
         if self.container && ((namespaces && denied) || covered_proc) {
             reasons.push(
                 "This is a container whose runtime forbids it. Start the container with: \

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
@@ -27,10 +27,10 @@ pub(super) const MAP: &str = "map users into the user namespace";
 pub(super) fn enter() -> Result<(), Refusal> {
     let (user, group) = (geteuid(), getegid());
     // Only a process outside can map more than one user, so it has to be there before.
-    let helper = if user.is_root() { Some(Helper::start().during(MAP)?) } else { None };
+    let mapper = if user.is_root() { Some(Mapper::start().during(MAP)?) } else { None };
     unshare(CloneFlags::CLONE_NEWUSER).during(CREATE)?;
-    if let Some(helper) = helper
-        && helper.map().during(MAP)?
+    if let Some(mapper) = mapper
+        && mapper.map().during(MAP)?
     {
         return Ok(());
     }
@@ -58,12 +58,12 @@ fn identity(own_map: &str) -> String {
 
 /// A forked process in the parent namespace that writes the maps when told to. It ends by itself when the process that
 /// started it does.
-struct Helper {
+struct Mapper {
     pid: nix::unistd::Pid,
     go: OwnedFd,
 }
 
-impl Helper {
+impl Mapper {
     fn start() -> io::Result<Self> {
         let target = getpid();
         let maps = [
@@ -73,7 +73,7 @@ impl Helper {
         let (told, go) = pipe2(OFlag::O_CLOEXEC)?;
         let pid = sys::fork(|| {
             // With every other descriptor closed, the end of this pipe means that the other process is gone.
-            if sys::close_all_but(std::os::fd::AsFd::as_fd(&told)).is_err() {
+            if sys::close_all_but(told.as_fd()).is_err() {
                 return 1;
             }
             let mut byte = [0];
@@ -87,7 +87,7 @@ impl Helper {
         Ok(Self { pid, go })
     }
 
-    /// Lets the helper write; false where it may not, and then nothing is mapped.
+    /// Lets the mapper write; false where it may not, and then nothing is mapped.
     fn map(self) -> io::Result<bool> {
         fs::File::from(self.go).write_all(&[1])?;
         Ok(matches!(waitpid(self.pid, None)?, WaitStatus::Exited(_, 0)))

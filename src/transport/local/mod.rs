@@ -7,22 +7,30 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `init` | the processes inside: the cluster's init and the nodes' |
+//! | `init` | the cluster's init: makes the namespaces, and ends with the controller |
 //! | `id_map` | the user namespace, and who is who in it |
+//! | `cluster` | the cluster from inside: its nodes, and what the controller can ask of them |
 //! | `links` | bridge, links and addresses |
-//! | `node_root` | the file system of a node |
+//! | `node_root` | the file system of a node, over the machine's own (`mounting`, `mount_table`) |
+//! | `node_init` | the first process of a node, and what it mounts at each boot |
+//! | `program` | how a program gets into a node |
 //! | `diagnose` | why a machine does not allow this, and what to do |
 //! | `sys` | the system calls that need `unsafe` |
 //!
 //! Nothing here knows what an agent does: it is a program whose pipe is handed out.
 
+mod cluster;
 mod control;
 mod diagnose;
 mod dial;
 mod id_map;
 mod init;
 mod links;
+mod mount_table;
+mod mounting;
+mod node_init;
 mod node_root;
+mod program;
 mod remote;
 mod sys;
 

@@ -4,26 +4,28 @@
 //! machine's tree hangs below it at [`MACHINE`]. Everything the cluster writes is in that tmpfs, so nothing is left where
 //! the namespace was.
 //!
-//! A node's disk ([`lay`]) is a directory there. Each directory of the machine's root becomes an overlay whose lower layer
+//! A node's disk ([`Machine::lay`]) is a directory there. Each directory of the machine's root becomes an overlay whose lower layer
 //! is the machine's and whose upper layer is the disk. The kernel refuses an overlay over a directory that hides mounts
 //! (in a user namespace it must not show what is below them), so such a directory is made anew and its entries are treated
 //! one by one. What must be fresh at each boot (`/dev`, `/proc`, `/run`, `/tmp`) is mounted by the node's own init
-//! ([`boot`]).
+//! (`node_init`).
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::unistd::{AccessFlags, access, chdir, pivot_root};
 
 use super::control::{During, Refusal};
-use super::{links, sys};
+use super::links;
+use super::mount_table::Mounts;
+use super::mounting::{below, bind, bind_read_only, make_directories, make_directory, tmpfs};
 
 /// Where the machine's own tree hangs in the cluster's mount namespace.
-const MACHINE: &str = "/machine";
+pub(super) const MACHINE: &str = "/machine";
 /// Where the nodes' disks and roots are in the cluster's mount namespace.
 const NODES: &str = "/nodes";
 /// Directories of the machine's root that a node makes itself.
@@ -53,46 +55,9 @@ const OWNED: [&str; 16] = [
 const ENTRIES_MAX: usize = 512;
 /// A file in a directory that has mounts below is copied if it is no longer than this, else shown read-only.
 const COPY_LEN_MAX: u64 = 64 << 10;
-/// The devices a node has, where the machine has them.
-const DEVICES: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun"];
-/// Parts of `/proc` through which root of the machine reaches the machine itself.
-const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
-
 /// Where a node's root is in the cluster's mount namespace.
-fn root_of(node: usize) -> PathBuf {
+pub(super) fn root_of(node: usize) -> PathBuf {
     Path::new(NODES).join(format!("n{}", node + 1)).join("root")
-}
-
-/// `/a/b` below `base`.
-fn below(base: &Path, absolute: &Path) -> PathBuf {
-    base.join(absolute.strip_prefix("/").unwrap_or(absolute))
-}
-
-fn bind(from: &Path, to: &Path, flags: MsFlags) -> io::Result<()> {
-    Ok(mount(Some(from), to, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>)?)
-}
-
-/// Binds `from` with everything mounted below it to `to`, read-only.
-fn bind_read_only(from: &Path, to: &Path) -> io::Result<()> {
-    bind(from, to, MsFlags::MS_REC)?;
-    sys::set_read_only(open_path(to)?, true)
-}
-
-fn open_path(path: &Path) -> io::Result<File> {
-    File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
-}
-
-fn tmpfs(target: &Path, flags: MsFlags, mode: &str) -> io::Result<()> {
-    let options = format!("mode={mode}");
-    Ok(mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options.as_str()))?)
-}
-
-fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
-    fs::DirBuilder::new().mode(mode).create(path)
-}
-
-fn make_directories(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 /// The machine as the nodes' lower layer.
@@ -332,194 +297,4 @@ fn show_file(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<()> {
     }
     File::create(to)?;
     bind_read_only(from, to)
-}
-
-/// Mounts what a node makes anew at each boot, shows it the paths in `expose`, and makes its root the calling process's. The
-/// process must be the first of the node's process namespace and in mount, UTS and network namespaces of the node's own.
-///
-/// # Errors
-/// The kernel refuses, or a path to expose does not exist.
-pub(super) fn boot(node: usize, expose: &[PathBuf]) -> Result<(), Refusal> {
-    let root = root_of(node);
-    let step = |what: &str| format!("mount {what} of n{}", node + 1);
-    let nodev = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    devices(&root.join("dev")).during(step("/dev"))?;
-    let proc = root.join("proc");
-    mount(Some("proc"), &proc, Some("proc"), nodev | MsFlags::MS_NOEXEC, None::<&str>).during(step(PROC))?;
-    protect_proc(&proc).during(step("the read-only parts of /proc"))?;
-    // Read-only: what it shows is the machine's, and root of the machine could change it.
-    let flags = nodev | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    mount(Some("sysfs"), &root.join("sys"), Some("sysfs"), flags, None::<&str>).during(step("/sys"))?;
-    tmpfs(&root.join("tmp"), nodev, "1777").during(step("/tmp"))?;
-    tmpfs(&root.join("run"), nodev, "755").during(step("/run"))?;
-    make_directory(&root.join("run/lock"), 0o755).during(step("/run"))?;
-    fs::set_permissions(root.join("run/lock"), fs::Permissions::from_mode(0o1777)).during(step("/run"))?;
-    for path in expose {
-        show_exposed(&root, path).during(format!("show {} on n{}", path.display(), node + 1))?;
-    }
-    let step = || format!("enter the file system of n{}", node + 1);
-    chdir(&root).during(step())?;
-    // Stacks the old root on the new one, whence it is taken away: no directory is needed for it.
-    pivot_root(".", ".").during(step())?;
-    umount2(".", MntFlags::MNT_DETACH).during(step())?;
-    chdir("/").during(step())
-}
-
-/// The part of a step's name by which a refused `/proc` is known.
-pub(super) const PROC: &str = "/proc";
-
-fn devices(dev: &Path) -> io::Result<()> {
-    tmpfs(dev, MsFlags::MS_NOSUID, "755")?;
-    for name in DEVICES {
-        let from = Path::new(MACHINE).join("dev").join(name);
-        let to = dev.join(name);
-        if from.exists() {
-            if let Some(parent) = to.parent() {
-                make_directories(parent)?;
-            }
-            File::create(&to)?;
-            bind(&from, &to, MsFlags::empty())?;
-        }
-    }
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(target, dev.join(name))?;
-    }
-    let pts = dev.join("pts");
-    make_directory(&pts, 0o755)?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(Some("devpts"), &pts, Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))?;
-    let shm = dev.join("shm");
-    make_directory(&shm, 0o755)?;
-    tmpfs(&shm, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "1777")
-}
-
-/// Makes read-only what would reach the machine: with root's real user in the namespace, its files in `/proc` are ours to
-/// write, and one of them reboots the machine. What belongs to the node's own network stays writable.
-fn protect_proc(proc: &Path) -> io::Result<()> {
-    for name in PROC_READ_ONLY {
-        let path = proc.join(name);
-        if path.exists() {
-            bind_read_only(&path, &path)?;
-        }
-    }
-    let net = proc.join("sys/net");
-    if net.exists() {
-        bind(&net, &net, MsFlags::empty())?;
-        sys::set_read_only(open_path(&net)?, false)?;
-    }
-    Ok(())
-}
-
-/// Binds a path of the machine to the same path on the node, read-only.
-fn show_exposed(root: &Path, path: &Path) -> io::Result<()> {
-    if !path.is_absolute() || path.components().any(|component| component == Component::ParentDir) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not an absolute, plain path"));
-    }
-    let from = below(Path::new(MACHINE), path);
-    let to = below(root, path);
-    let directory = fs::metadata(&from)?.is_dir();
-    if directory {
-        make_directories(&to)?;
-    } else if !to.exists() {
-        if let Some(parent) = to.parent() {
-            make_directories(parent)?;
-        }
-        File::create(&to)?;
-    }
-    bind_read_only(&from, &to)
-}
-
-/// What is mounted where on the machine.
-#[derive(Debug, PartialEq, Eq)]
-struct Mounts(Vec<Mount>);
-
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    at: PathBuf,
-    automount: bool,
-}
-
-impl Mounts {
-    /// Reads the format of `/proc/self/mountinfo`.
-    fn parse(table: &str) -> Self {
-        let mounts = table.lines().filter_map(|line| {
-            let at = unescape(line.split(' ').nth(4)?);
-            let kind = line.split_once(" - ")?.1.split(' ').next()?;
-            Some(Mount { at, automount: kind == "autofs" })
-        });
-        Self(mounts.collect())
-    }
-
-    fn any_below(&self, directory: &Path) -> bool {
-        self.0.iter().any(|mount| mount.at != directory && mount.at.starts_with(directory))
-    }
-
-    fn is_automount(&self, directory: &Path) -> bool {
-        // The last one mounted there is the one that is seen.
-        self.0.iter().rev().find(|mount| mount.at == directory).is_some_and(|mount| mount.automount)
-    }
-}
-
-/// Undoes the octal escapes of the table of mounts.
-fn unescape(field: &str) -> PathBuf {
-    let bytes = field.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let octal = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
-        let value = octal
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        if let Some(value) = value {
-            out.push(value);
-            at += 4;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    PathBuf::from(std::ffi::OsStr::from_bytes(&out))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TABLE: &str = "\
-27 1 254:0 / / rw - ext4 /dev/vda rw
-28 27 0:25 / /mnt/with\\040space/x ro,nosuid - tmpfs none ro
-29 27 0:26 / /net rw - autofs auto rw
-30 27 0:27 / /data rw - autofs auto rw
-31 30 0:28 / /data rw - nfs4 server:/data rw
-";
-
-    #[test]
-    fn mounts_are_found_below_directories_but_not_beside_them() {
-        let mounts = Mounts::parse(TABLE);
-        assert!(mounts.any_below(Path::new("/mnt")));
-        assert!(mounts.any_below(Path::new("/mnt/with space")));
-        assert!(!mounts.any_below(Path::new("/mnt/with space/x")), "the mount itself hides nothing");
-        assert!(!mounts.any_below(Path::new("/mn")));
-        assert!(!mounts.any_below(Path::new("/usr")));
-    }
-
-    #[test]
-    fn an_automount_point_counts_only_while_nothing_is_mounted_on_it() {
-        let mounts = Mounts::parse(TABLE);
-        assert!(mounts.is_automount(Path::new("/net")));
-        assert!(!mounts.is_automount(Path::new("/data")));
-    }
-
-    #[test]
-    fn escapes_that_are_none_are_kept() {
-        assert_eq!(unescape("/a\\134b"), Path::new("/a\\b"));
-        assert_eq!(unescape("/a\\9"), Path::new("/a\\9"));
-        assert_eq!(unescape("/a\\"), Path::new("/a\\"));
-    }
 }

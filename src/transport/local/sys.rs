@@ -1,4 +1,4 @@
-//! The few system calls that need `unsafe`, each behind a safe function.
+//! The system calls that need `unsafe`, each behind a safe function, and waiting.
 //!
 //! Everything here that forks is called by the cluster's init only, which never has more than one thread: no lock can be
 //! held by a thread that does not exist in the child.
@@ -7,8 +7,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::socket::ControlMessageOwned;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -111,6 +114,40 @@ pub(super) fn ignore_terminal_signals() -> io::Result<()> {
         unsafe { signal(ignored, SigHandler::SigIgn) }?;
     }
     Ok(())
+}
+
+/// Collects every child that has ended.
+pub(super) fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            return;
+        }
+    }
+}
+
+/// Waits until one of the descriptors is readable or has ended, and says of each whether it is.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn wait_for_any<const N: usize>(fds: [BorrowedFd<'_>; N]) -> io::Result<[bool; N]> {
+    let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    loop {
+        match poll(&mut fds, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            result => {
+                result?;
+                return Ok(fds.map(|fd| fd.any().unwrap_or(true)));
+            }
+        }
+    }
+}
+
+/// Whether a descriptor is readable now; for one that stands for a process, whether that has ended.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn is_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO)? > 0)
 }
 
 /// `struct mount_attr` of `mount_setattr(2)`.
