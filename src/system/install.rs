@@ -1,1 +1,0 @@
-//! Finds a system's binaries, or fetches them.
