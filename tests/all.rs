@@ -7,7 +7,9 @@
 )]
 
 mod agent;
+mod demo;
 mod local_cluster;
 mod report;
 mod scheduler;
+mod spec;
 mod support;

@@ -7,8 +7,6 @@
 mod cluster;
 mod print;
 mod resolve;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;

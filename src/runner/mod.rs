@@ -23,7 +23,7 @@ mod load;
 mod roles;
 mod system;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -160,15 +160,21 @@ impl<'a> Run<'a> {
 
     /// The cluster with an agent on every node, and what the system needs there.
     async fn bring_up(&mut self) -> Result<Nodes, String> {
-        let installed = {
-            let wanted = self.plan.system.clone();
-            let provided = tokio::task::spawn_blocking(move || install::provide(&wanted));
-            provided.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
+        let wanted = &self.plan.system;
+        let wanted = install::Wanted {
+            def: &wanted.def,
+            version: wanted.version.as_deref(),
+            package: wanted.package.as_deref().map(Path::new),
         };
+        let places = install::Places::of_this_machine().map_err(|error| error.to_string())?;
+        let installed = install::provide(wanted, &places).await.map_err(|error| error.to_string())?;
         self.versions
             .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
-        let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
-        let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
+        // A local node sees this machine's files at the same paths, once they are exposed.
+        let binaries =
+            installed.binaries.iter().map(|(name, path)| (name.clone(), path.display().to_string()));
+        let setups = self.plan.setups(&binaries.collect()).map_err(|error| error.to_string())?;
+        let transport = self.transport(installed.root.as_deref()).await.map_err(|error| error.to_string())?;
         let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
         let (fleet, events) = match started {
             Ok(started) => started,
@@ -189,9 +195,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
+    async fn transport(&self, expose: Option<&Path>) -> Result<Arc<dyn Transport>, TransportError> {
         let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
-        options.expose.extend(expose.iter().cloned());
+        options.expose.extend(expose.map(Path::to_owned));
         options.agent_log_dir = Some(self.dir.path().join("nodes"));
         Ok(Arc::new(local::up(options).await?))
     }

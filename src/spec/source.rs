@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::problem::{Problem, Problems, Spot};
-use super::yaml::{Node, Origin, Place};
+use super::yaml::{Data, Node, Origin, Place};
 
 /// A file that was read, with the `--set` options applied to it.
 #[derive(Clone, Debug)]
@@ -126,29 +126,22 @@ impl Source {
         (line, column): (usize, usize),
         message: impl Into<String>,
     ) -> Problem {
-        let mut place = self.root.locate(path);
-        if let Some(found) = self.inside(place, line, column) {
-            place = found;
-        }
-        self.problem_at(place, message)
+        let inside = self.root.get(path).and_then(|node| self.inside(node, line, column));
+        self.problem_at(inside.unwrap_or_else(|| self.root.locate(path)), message)
     }
 
-    /// Lines of a block scalar (`|`) stand below its indicator, indented; only those can be told.
-    fn inside(&self, place: Place, line: usize, column: usize) -> Option<Place> {
-        let Origin::File = place.origin else { return None };
-        let header = self.text.lines().nth(place.line.checked_sub(1)?)?;
-        if !matches!(header.chars().nth(place.column.checked_sub(1)?), Some('|')) {
-            return None;
-        }
-        let below = self.text.lines().nth(place.line + line)?;
-        let first = self.text.lines().skip(place.line).find(|text| !text.trim().is_empty())?;
-        let indent = first.chars().take_while(|c| *c == ' ').count();
-        (below.chars().count() >= indent).then_some(Place {
-            origin: Origin::File,
-            line: place.line + line + 1,
-            column: indent + column + 1,
-            width: 1,
-        })
+    /// A text's line is looked for in the file's line where it should stand. It is not there where quotes, escapes or folding
+    /// make the two differ; then only the whole text can be pointed at.
+    fn inside(&self, node: &Node, line: usize, column: usize) -> Option<Place> {
+        let (Origin::File, Data::Text(text)) = (node.place.origin, &node.data) else { return None };
+        let wanted = text.lines().nth(line).filter(|wanted| !wanted.is_empty())?;
+        let number = node.place.line + line;
+        let start = if line == 0 { node.place.column - 1 } else { 0 };
+        let written = self.text.lines().nth(number - 1)?;
+        let (before, _) = written.char_indices().nth(start)?;
+        let found = before + written.get(before..)?.find(wanted)?;
+        let column = written.get(..found)?.chars().count() + column + 1;
+        Some(Place { origin: Origin::File, line: number, column, width: 1 })
     }
 
     pub(super) fn problem_at(&self, place: Place, message: impl Into<String>) -> Problem {

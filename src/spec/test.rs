@@ -19,7 +19,7 @@ use serde_json::Value;
 #[schemars(title = "Schism test file", example = Test::example())]
 pub struct Test {
     /// What the test is called in reports and in `runs/`. Default: the file's name without its extension.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(min = 1, max = 100), example = &"etcd survives partitions")]
     pub name: String,
     /// The system under test: a name from `schism list systems`, the path of a YAML file of your own (it contains a `/` or
@@ -86,7 +86,7 @@ pub struct SystemChoice {
     pub settings: BTreeMap<String, Value>,
 }
 
-/// The long form of [`SystemChoice`].
+/// A system with what the test says about it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct SystemDetails {
@@ -189,10 +189,23 @@ pub enum Cluster {
     Local(LocalNodes),
 }
 
-/// A number of nodes on this machine, from 1 to [`LocalNodes::MAX`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A number of nodes on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u16")]
-pub struct LocalNodes(#[schemars(range(min = 1, max = 32), example = 5)] u16);
+pub struct LocalNodes(u16);
+
+impl JsonSchema for LocalNodes {
+    fn schema_name() -> Cow<'static, str> {
+        "LocalNodes".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of nodes on this machine.",
+            "type": "integer", "minimum": 1, "maximum": Self::MAX, "examples": [5]
+        })
+    }
+}
 
 impl LocalNodes {
     /// The most nodes a local cluster can have.

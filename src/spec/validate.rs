@@ -88,13 +88,15 @@ impl<'a> Validator<'a> {
         let known: Vec<&str> =
             properties.into_iter().flat_map(|properties| properties.keys()).map(String::as_str).collect();
         let others = keywords.get("additionalProperties");
+        let missing: Vec<&str> = known.iter().copied().filter(|name| node.entry(name).is_none()).collect();
+        // What an unknown key was meant to be is not missing as well.
+        let mut meant: Vec<&str> = Vec::new();
         for entry in entries {
             let schema = properties.and_then(|properties| properties.get(&entry.key));
             match (schema, others) {
                 (Some(schema), _) => self.descend(&entry.key, &entry.value, entry.key_place, schema),
                 (None, Some(Value::Bool(false))) => {
-                    let missing =
-                        known.iter().copied().filter(|name| node.entry(name).is_none()).collect::<Vec<_>>();
+                    meant.extend(nearest(&entry.key, &missing));
                     let message = self.unknown_key(&entry.key, &known, &missing);
                     self.report(entry.key_place, message);
                 }
@@ -108,10 +110,10 @@ impl<'a> Validator<'a> {
             .into_iter()
             .flatten()
             .filter_map(Value::as_str);
-        for name in required.filter(|name| node.entry(name).is_none()) {
-            let example = properties
-                .and_then(|properties| properties.get(name))
-                .and_then(|schema| self.example(schema));
+        for name in required.filter(|name| missing.contains(name) && !meant.contains(name)) {
+            let whole = keywords.get("examples").and_then(|examples| examples.get(0)?.get(name)).map(flow);
+            let own = || self.example(properties?.get(name)?);
+            let example = whole.or_else(own);
             let example =
                 example.map(|example| format!("; for example `{name}: {example}`")).unwrap_or_default();
             let message = format!("`{name}` is missing in {}{example}", self.here());
@@ -229,6 +231,15 @@ impl<'a> Validator<'a> {
             .filter(|branch| branch.as_object().is_none_or(|keywords| self::words(keywords).is_empty()))
             .filter(|branch| accepts(branch, &node.data))
             .collect();
+        // An optional value is anything but `null` here: there is only one thing it can be.
+        let values: Vec<&'a Value> = branches
+            .iter()
+            .copied()
+            .filter(|branch| branch.get("type") != Some(&Value::from("null")))
+            .collect();
+        if let ([value], true) = (values.as_slice(), branches.len() > values.len()) {
+            return self.check(node, place, value);
+        }
         match &node.data {
             Data::Map(entries) if others.is_empty() && !tagged.is_empty() => {
                 self.check_tagged(node, entries, &tagged, &words);
@@ -312,19 +323,17 @@ impl<'a> Validator<'a> {
             let message = format!("{}: {error}", self.here());
             return self.report(place, message);
         }
-        let expected = self.describe(schema);
         let message = match &node.data {
-            Data::Null => format!("{} is empty; it must be {expected}", self.here()),
-            Data::Number(_, text) if accepts(schema, &Data::Text(String::new())) => {
-                format!(
-                    "{} must be {expected}, not the number {text}; put it in quotes: \"{text}\"",
-                    self.here()
-                )
+            Data::Null => format!("{} is empty; it must be {}", self.here(), self.describe(schema)),
+            Data::Number(_, text) if format.is_none() && types(schema).contains(&"string") => {
+                let message = format!("{} must be text; put the number in quotes: \"{text}\"", self.here());
+                return self.report(place, message);
             }
-            other => format!("{} must be {expected}, not {}", self.here(), found(other)),
+            other => format!("{} must be {}, not {}", self.here(), self.describe(schema), found(other)),
         };
-        let example =
-            self.example(schema).map(|example| format!("; for example {example}")).unwrap_or_default();
+        // A whole file is no example to print.
+        let example = if self.path.is_empty() { None } else { self.example(schema) };
+        let example = example.map(|example| format!("; for example {example}")).unwrap_or_default();
         self.report(place, format!("{message}{example}"));
     }
 

@@ -80,6 +80,7 @@ pub struct YamlError {
 
 /// Deeper nesting is refused: whoever walks the tree recurses.
 const DEPTH_MAX: usize = 64;
+const TOO_DEEP: &str = "nested too deeply; 64 levels are the most";
 /// More nodes are refused, counting what aliases repeat: a few lines of aliases can stand for billions.
 const NODES_MAX: usize = 200_000;
 
@@ -144,6 +145,12 @@ impl Node {
         (key, node, path.len())
     }
 
+    /// The value at this path.
+    pub fn get(&self, path: &[String]) -> Option<&Self> {
+        let (_, node, depth) = self.follow(path);
+        (depth == path.len()).then_some(node)
+    }
+
     /// Where the value at this path stands; where it is not there, the key of the last thing that is.
     pub fn locate(&self, path: &[String]) -> Place {
         match self.follow(path) {
@@ -171,8 +178,7 @@ pub fn parse(text: &str) -> (Node, Vec<YamlError>) {
             }
             Err(error) => {
                 let marker = error.marker();
-                let place = place_of(text, marker.line(), marker.col());
-                builder.errors.push(YamlError { place, message: explain(text, place, error.info()) });
+                builder.errors.push(explain(text, place_of(text, marker.line(), marker.col()), error.info()));
                 break;
             }
         }
@@ -193,13 +199,33 @@ fn place_of(text: &str, line: usize, column: usize) -> Place {
     Place { origin: Origin::File, line: index + 1, column: column + 1, width: 1 }
 }
 
-fn explain(text: &str, place: Place, info: &str) -> String {
-    let line = text.lines().nth(place.line - 1).unwrap_or_default();
-    let indent: String = line.chars().take_while(|c| c.is_whitespace()).collect();
-    if indent.contains('\t') {
-        return "a tab in the indentation; YAML is indented with spaces".to_owned();
+/// Says it in other words where we know what people did. The scanner points at where it noticed, which for a tab can be some
+/// lines above it.
+fn explain(text: &str, place: Place, info: &str) -> YamlError {
+    let below = text.lines().enumerate().skip(place.line - 1);
+    let tab = below
+        .map(|(index, line)| (index, line.chars().take_while(|c| c.is_whitespace()).position(|c| c == '\t')));
+    let tab = tab.filter_map(|(index, column)| Some((index, column?))).next();
+    if let (Some((index, column)), true) =
+        (tab, info.contains("tab") || tab.is_some_and(|(index, _)| index + 1 == place.line))
+    {
+        let place = Place { line: index + 1, column: column + 1, ..place };
+        return YamlError {
+            place,
+            message: "a tab in the indentation; YAML is indented with spaces".to_owned(),
+        };
     }
-    format!("not valid YAML: {}", info.trim_end_matches('.'))
+    if info.contains("recursion limit") {
+        return YamlError { place, message: TOO_DEEP.to_owned() };
+    }
+    let hint = if info.contains("quoted scalar") {
+        "; is the closing quote missing?"
+    } else if info.contains("':'") || info.contains("expected ','") || info.contains("flow") {
+        "; is a bracket or a quote left open above?"
+    } else {
+        ""
+    };
+    YamlError { place, message: format!("not valid YAML: {}{hint}", info.trim_end_matches('.')) }
 }
 
 fn place(span: Span, width: Option<usize>) -> Place {
@@ -248,9 +274,7 @@ impl Builder {
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
                 None => self.stop(at, "an alias inside what it stands for"),
-                Some((node, ..)) if self.open.len() + depth(&node) > DEPTH_MAX => {
-                    self.stop(at, "nested too deeply")
-                }
+                Some((node, ..)) if self.open.len() + depth(&node) > DEPTH_MAX => self.stop(at, TOO_DEEP),
                 Some((node, size)) => self.value(node, 0, size, at),
             },
             Event::Scalar(text, style, anchor, tag) => {
@@ -321,7 +345,7 @@ impl Builder {
 
     fn start(&mut self, node: Node, anchor: usize) -> bool {
         if self.open.len() >= DEPTH_MAX {
-            return self.stop(node.place, "nested too deeply");
+            return self.stop(node.place, TOO_DEEP);
         }
         self.open.push(Open { node, anchor, key: None, skip: false });
         true
