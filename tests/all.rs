@@ -7,7 +7,9 @@
 )]
 
 mod agent;
+mod bad_luck;
 mod demo;
+mod leftovers;
 mod local_cluster;
 mod report;
 mod scheduler;
