@@ -367,11 +367,13 @@ fn fault_reasons(fault: &Fault) -> Vec<Reason> {
         reasons.push(void(format!("{name} was not seen to bite{error}.")));
     }
     match fault.gone {
+        // It was there and is gone, but not as it was meant to: the system was not tested as the plan says.
+        Some(true) if fault.bit == Some(true) && fault.error.is_some() => {
+            reasons.push(void(format!("{name}{error}.")))
+        }
         Some(true) => {}
-        Some(false) => reasons.push(Reason {
-            verdict: Verdict::Residue,
-            what: format!("{name} could not be healed{error}. `schism heal` tries again."),
-        }),
+        Some(false) => reasons
+            .push(Reason { verdict: Verdict::Residue, what: format!("{name} could not be healed{error}.") }),
         None => reasons.push(void(format!("{name} was not seen to heal before the history ended{error}."))),
     }
     reasons
