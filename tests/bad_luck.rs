@@ -101,10 +101,8 @@ fn a_system_that_ends_at_once_is_not_waited_for() {
 
 #[test]
 fn a_missing_program_is_said_with_the_command_that_gets_it() {
-    let system = system("true", "1s").replace(
-        "binaries: [sh]",
-        "binaries: [sh, nobody-has-this], packages: [nobody-offers-this]",
-    );
+    let system = system("true", "1s")
+        .replace("binaries: [sh]", "binaries: [sh, nobody-has-this], packages: [nobody-offers-this]");
     let place = place_with(&system);
     let said = run(&place, &[], 5);
     says(&said.stdout, &["INFRA", "nobody-has-this", "apt-get", "nobody-offers-this"]);
@@ -234,8 +232,9 @@ fn no_directory_to_run_in_is_said_before_anything_is_done() {
 
 #[test]
 fn two_runs_at_once_do_not_meet() {
-    let place =
-        place_with_short("nemesis: { timeline: [{ at: 200ms, for: 300ms, fault: { kill: { targets: n1 } } }] }");
+    let place = place_with_short(
+        "nemesis: { timeline: [{ at: 200ms, for: 300ms, fault: { kill: { targets: n1 } } }] }",
+    );
     let pair = [start(&place, &[]), start(&place, &[])];
     for started in pair {
         let said = started.finish(PATIENCE).expect(0);
@@ -332,7 +331,10 @@ fn check_says_what_is_wrong_with_what_it_is_given() {
     let good = r#"{"index":0,"time":1,"process":0,"type":"invoke","f":"write","key":"x","value":1,"node":"n1"}
 {"index":1,"time":2,"process":0,"type":"ok","f":"write","key":"x","value":1,"node":"n1"}
 "#;
-    place.file("garbage.jsonl", &format!("{good}{{\"index\":2,oops}}\n{}", good.replace("index\":", "index\":1")));
+    place.file(
+        "garbage.jsonl",
+        &format!("{good}{{\"index\":2,oops}}\n{}", good.replace("index\":", "index\":1")),
+    );
     says(&check("garbage.jsonl"), &["garbage.jsonl:3:12: "]);
     place.file("torn.jsonl", &format!("{good}{{\"index\":2,\"ti"));
     let said = place.schism(&["check", "torn.jsonl", "--model", "register"]).expect(0);
@@ -362,9 +364,8 @@ fn a_run_without_the_power_to_show_anything_is_void() {
     says(&fs::read_to_string(place.latest().join("junit.xml")).unwrap(), &["a pass needs 1000"]);
 
     // Nobody was up while there was load.
-    let place = place_with_short(
-        "nemesis: { timeline: [{ at: 0s, for: 10s, fault: { kill: { targets: all } } }] }",
-    );
+    let place =
+        place_with_short("nemesis: { timeline: [{ at: 0s, for: 10s, fault: { kill: { targets: all } } }] }");
     let said = run(&place, &["--set", "power.ok=1"], 4);
     says(&said.stdout, &["VOID", "write"]);
     let history = History::open(&place.latest().join("history.jsonl")).unwrap();
@@ -376,7 +377,10 @@ fn progress_is_plain_lines_on_stderr_and_the_summary_alone_is_on_stdout() {
     let place = place_with_short("");
     let said = run(&place, &["--set", "time-limit=6s"], 0);
     assert!(said.stdout.starts_with("PASS  "), "{}", said.stdout);
-    says(&said.stdout, &["\n  load  ", "\n  report  ", "\n  repeat  schism run test.yaml --set time-limit=6s --seed 1\n"]);
+    says(
+        &said.stdout,
+        &["\n  load  ", "\n  report  ", "\n  repeat  schism run test.yaml --set time-limit=6s --seed 1\n"],
+    );
     says(&said.stderr, &["short: demo on 3 nodes", "seed 1\n", " ops/s  ok ", "  no fault\n"]);
     for printed in [&said.stdout, &said.stderr] {
         assert!(printed.chars().all(|letter| letter == '\n' || !letter.is_control()), "{printed:?}");
@@ -390,7 +394,8 @@ fn progress_is_plain_lines_on_stderr_and_the_summary_alone_is_on_stdout() {
 
 #[test]
 fn nobody_listening_does_not_change_the_verdict() {
-    let place = place_with_short("nemesis: { timeline: [{ at: 0s, for: 500ms, fault: { kill: { targets: n1 } } }] }");
+    let place =
+        place_with_short("nemesis: { timeline: [{ at: 0s, for: 500ms, fault: { kill: { targets: n1 } } }] }");
     let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = place.command(&["run", "test.yaml"]);
     let status = command.stdout(full()).stderr(full()).status().unwrap();

@@ -66,7 +66,9 @@ fn an_interrupted_run_is_healed_and_judged() {
         let fault = &results["faults"][0];
         assert_eq!((&fault["bit"], &fault["gone"]), (&true.into(), &true.into()), "{fault:#}");
         assert_eq!(results["checks"][0]["validity"], "pass");
-        assert!(place.latest().join("report.html").exists() && place.latest().join("nodes/n1/demo.log").exists());
+        assert!(
+            place.latest().join("report.html").exists() && place.latest().join("nodes/n1/demo.log").exists()
+        );
         nothing_but_the_run_directory(&place);
         audit.clean();
     }
@@ -129,9 +131,7 @@ clients: [{ client: demo, port: client, operations: [read, write] }]
         let runs = format!("runs{}", moment.len());
         let mut started = start(&place, &["--runs", &runs]);
         let log = place.path().join(&runs).join("latest/schism.log");
-        started.until(moment, || {
-            fs::read_to_string(&log).is_ok_and(|log| log.contains(moment))
-        });
+        started.until(moment, || fs::read_to_string(&log).is_ok_and(|log| log.contains(moment)));
         if moment.is_empty() {
             // Whoever presses Ctrl-C before the handler is there ends the process as any other.
             let pid = started.pid();
@@ -192,7 +192,10 @@ fn a_kill_at_any_moment_leaves_the_run_directory_alone() {
     let counts: [&AtomicUsize; 3] = [&with_cluster, &with_history, &judged];
     let [with_cluster, with_history, judged] = counts.map(|count| count.load(Ordering::Relaxed));
     assert!(with_cluster >= 8, "only {with_cluster} had a cluster to lose");
-    assert!(with_history >= 5 && judged >= 5, "only {with_history} had a history to keep, {judged} were judged");
+    assert!(
+        with_history >= 5 && judged >= 5,
+        "only {with_history} had a history to keep, {judged} were judged"
+    );
 }
 
 /// Starts a run, kills its controller at a moment that the round decides, and looks at what is left. Returns how long it took

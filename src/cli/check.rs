@@ -12,6 +12,7 @@ use super::args;
 use crate::plan::Plan;
 use crate::report::{Facts, Reason, Results, terminal};
 use crate::runner::conclude;
+use crate::stderr::say;
 use crate::store::RunDir;
 use crate::verdict::Verdict;
 
@@ -40,7 +41,7 @@ fn run(arguments: &args::Check) -> ExitCode {
     let (facts, reasons) = earlier(&dir, &plan);
     let conclusion = conclude::conclude(&dir, &plan, facts, reasons, Vec::new());
     for problem in &conclusion.unwritten {
-        eprintln!("schism: {problem}");
+        say(format_args!("schism: {problem}"));
     }
     let results = conclusion.results;
     if arguments.json {
@@ -110,7 +111,7 @@ fn file(arguments: &args::Check) -> ExitCode {
 fn check(path: &Path, model: Model, time: std::time::Duration) -> Result<CheckResult, String> {
     let history = History::open(path).map_err(|error| error.to_string())?;
     if let Some(torn) = &history.torn {
-        eprintln!("{}: {torn}; the rest is judged", path.display());
+        say(format_args!("{}: {torn}; the rest is judged", path.display()));
     }
     conclude::check(&history.events, model, time, MEMORY_MAX)
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{args, plan};
 use crate::report::terminal;
 use crate::runner;
+use crate::stderr::say;
 use crate::verdict::Verdict;
 
 pub fn main(arguments: &args::Run) -> ExitCode {
@@ -19,12 +20,12 @@ pub fn main(arguments: &args::Run) -> ExitCode {
         command: repeat(&arguments.test, planned.plan.seed),
     };
     if !arguments.quiet {
-        eprintln!("{}, seed {}", planned.plan.headline(), planned.plan.seed);
+        say(format_args!("{}, seed {}", planned.plan.headline(), planned.plan.seed));
     }
     let finished = match runner::run(&planned.plan, &planned.text, &options) {
         Ok(finished) => finished,
         Err(error) => {
-            eprintln!("schism: {error}");
+            say(format_args!("schism: {error}"));
             return ExitCode::from(Verdict::Infra.exit_code());
         }
     };

@@ -31,6 +31,7 @@ use schism_workloads::Dialer;
 
 use crate::plan::Plan;
 use crate::report::{Reason, Results, Timing, Version};
+use crate::stderr::say;
 use crate::store::{self, RunDir, StoreError};
 use crate::system::{NodeSetup, install};
 use crate::transport::local::{self, LocalOptions};
@@ -277,7 +278,7 @@ impl<'a> Run<'a> {
         let conclusion = conclude::conclude(&dir, plan, facts, reasons, timings);
         let verdict = conclusion.results.verdict;
         for problem in &conclusion.unwritten {
-            eprintln!("schism: {problem}");
+            say(format_args!("schism: {problem}"));
         }
         Finished { dir, results: Some(conclusion.results), verdict }
     }
