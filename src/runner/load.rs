@@ -126,11 +126,24 @@ impl<'a> Load<'a> {
         let mut branches = vec![clients];
         branches.extend(nemesis(&plan.faults));
         let main = time_limit(scheduler.now().saturating_add(plan.time_limit.nanos()), any(branches));
-        let (back, ran) = blocking(scheduler, main, &interrupt.stop).await;
+        let stop = interrupt.stop.child_token();
+        let (back, ran) = {
+            let lost = nodes.fleet.lost().clone();
+            let run = blocking(scheduler, main, &stop);
+            tokio::pin!(run);
+            tokio::select! {
+                done = &mut run => done,
+                () = lost.cancelled() => {
+                    stop.cancel();
+                    run.await
+                }
+            }
+        };
         scheduler = back;
         outcome.timed("load", begun);
         outcome.ended("the load", &ran);
-        if matches!(&ran, Ok(RunSummary { ended: Ended::Stopped, .. })) {
+        let stopped = matches!(&ran, Ok(RunSummary { ended: Ended::Stopped, .. }));
+        if stopped && interrupt.stop.is_cancelled() {
             let after = begun.elapsed().as_secs_f64();
             let what = format!("The load was interrupted after {after:.1} s of {}.", plan.time_limit);
             outcome.against(Verdict::Void, what);
@@ -153,7 +166,8 @@ impl<'a> Load<'a> {
         }
         outcome.timed("heal", begun);
 
-        if healed.is_ok() && !interrupt.leave.is_cancelled() {
+        let lost = nodes.fleet.lost();
+        if healed.is_ok() && !interrupt.leave.is_cancelled() && !lost.is_cancelled() {
             live.phase("settling");
             let begun = Instant::now();
             let settled = async {
@@ -166,6 +180,7 @@ impl<'a> Load<'a> {
                     outcome.against(Verdict::Void, what);
                 },
                 () = interrupt.leave.cancelled() => {}
+                () = lost.cancelled() => {}
             }
             outcome.timed("settle", begun);
             live.phase("final reads");
