@@ -9,7 +9,7 @@ use schism_checkers::{CheckResult, Validity};
 use schism_history::History;
 
 use super::args;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanFileError};
 use crate::report::{Facts, Reason, Results, terminal};
 use crate::runner::conclude;
 use crate::stderr::say;
@@ -31,26 +31,33 @@ fn run(arguments: &args::Check) -> ExitCode {
     };
     let plan = match Plan::read(&dir.plan()) {
         Ok(plan) => plan,
-        Err(error) => {
+        Err(PlanFileError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             return super::usage(&format!(
-                "schism: {error}\n{} is no run directory; give one, such as runs/latest, or a history.jsonl with --model",
+                "schism: {} has no plan.json, so there is nothing to judge: a run that ended before it began, or no run \
+                 directory; give one, such as runs/latest, or a history.jsonl with --model",
                 arguments.path.display()
             ));
+        }
+        Err(error) => {
+            return super::usage(&format!("schism: {error}"));
         }
     };
     let (facts, reasons) = earlier(&dir, &plan);
     let conclusion = conclude::conclude(&dir, &plan, facts, reasons, Vec::new());
     for problem in &conclusion.unwritten {
+        // The verdict is printed all the same; a run directory of somebody else's may be read-only.
         say(format_args!("schism: {problem}"));
     }
     let results = conclusion.results;
+    let report = dir.report();
+    let report = conclusion.has_report.then_some(report.as_path());
     if arguments.json {
         match results.to_json() {
             Ok(json) => super::print(&json),
             Err(error) => super::usage(&format!("schism: {error}")),
         };
     } else {
-        super::print(&terminal::summary(&results, Some(&dir.report()), std::io::stdout().is_terminal()));
+        super::print(&terminal::summary(&results, report, std::io::stdout().is_terminal()));
     }
     ExitCode::from(results.exit_code)
 }
@@ -67,7 +74,9 @@ fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
         Err(_) => {
             let crashed = Reason {
                 verdict: Verdict::Void,
-                what: "The run did not come to its end: its controller was killed or crashed.".to_owned(),
+                what:
+                    "The run did not come to its end: its controller was killed or crashed, or told to leave."
+                        .to_owned(),
             };
             (
                 conclude::facts(plan, "", Vec::new(), &format!("schism run {}", dir.test().display())),

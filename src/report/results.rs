@@ -220,10 +220,13 @@ impl Results {
         let (errors, errors_left_out) = errors(digest);
         let mut all = reasons;
         all.extend(checks.iter().filter_map(check_reason));
-        if checks.is_empty() {
+        // A run that never came to its first operation has its reason; that there was no load follows.
+        let explained = digest.events.is_empty()
+            && all.iter().any(|reason| reason.verdict.severity() >= Verdict::Void.severity());
+        if checks.is_empty() && !explained {
             all.push(void("No checker looked at the history.".to_owned()));
         }
-        if counts.iter().all(|count| count.ok == 0) {
+        if counts.iter().all(|count| count.ok == 0) && !explained {
             let attempted = counts.iter().map(Count::total).sum();
             all.push(void(format!(
                 "None of {} succeeded: there was no load.",
@@ -303,7 +306,8 @@ impl Results {
     }
 
     fn first_reason(&self) -> String {
-        let first = self.reasons.first().map_or("", |reason| reason.what.as_str());
+        // Further lines are logs and the like, which the reasons have.
+        let first = self.reasons.first().and_then(|reason| reason.what.lines().next()).unwrap_or("");
         match self.reasons.len() {
             0 | 1 => first.to_owned(),
             more => format!("{first} (And {}.)", counted(more as u64 - 1, "more reason")),

@@ -31,7 +31,6 @@ use schism_workloads::Dialer;
 
 use crate::plan::Plan;
 use crate::report::{Reason, Results, Timing, Version};
-use crate::stderr::say;
 use crate::store::{self, RunDir, StoreError};
 use crate::system::{NodeSetup, install};
 use crate::transport::local::{self, LocalOptions};
@@ -75,6 +74,10 @@ pub struct Finished {
     pub results: Option<Results>,
     /// The verdict, also without results.
     pub verdict: Verdict,
+    /// Whether the page was written.
+    pub has_report: bool,
+    /// What of the verdict could not be written, a sentence each.
+    pub unwritten: Vec<String>,
 }
 
 /// Carries out `plan`; `source` is the text of the test file.
@@ -295,15 +298,13 @@ impl<'a> Run<'a> {
         versions.push(Version { what: "Linux".to_owned(), version: kernel() });
         if interrupt.leave.is_cancelled() {
             let verdict = reasons.iter().fold(Verdict::Void, |worst, reason| worst.worst(reason.verdict));
-            return Finished { dir, results: None, verdict };
+            return Finished { dir, results: None, verdict, has_report: false, unwritten: Vec::new() };
         }
         let facts = conclude::facts(plan, &started.to_string(), versions, &options.command);
         let conclusion = conclude::conclude(&dir, plan, facts, reasons, timings);
         let verdict = conclusion.results.verdict;
-        for problem in &conclusion.unwritten {
-            say(format_args!("schism: {problem}"));
-        }
-        Finished { dir, results: Some(conclusion.results), verdict }
+        let conclude::Conclusion { results, unwritten, has_report } = conclusion;
+        Finished { dir, results: Some(results), verdict, has_report, unwritten }
     }
 }
 
