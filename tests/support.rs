@@ -138,7 +138,7 @@ pub fn short_test(more: &str) -> String {
         "name: short
 system: demo
 cluster: {{ local: 3 }}
-workload: {{ register: {{ keys: 3, rate: 300/s, concurrency: 1n }} }}
+workload: {{ register: {{ keys: 3, rate: 300/s, concurrency: 1n, deadline: 1s }} }}
 time-limit: 1s
 settle: 100ms
 seed: 1

@@ -20,7 +20,12 @@ use crate::verdict::Verdict;
 const MEMORY_MAX: u64 = 4 << 30;
 
 pub fn main(arguments: &args::Check) -> ExitCode {
-    if arguments.path.is_dir() { run(arguments) } else { file(arguments) }
+    // Which of the two it is to be nobody can know before it is there.
+    match arguments.path.metadata() {
+        Ok(found) if found.is_dir() => run(arguments),
+        Ok(_) => file(arguments),
+        Err(error) => super::usage(&format!("schism: cannot open {}: {error}", arguments.path.display())),
+    }
 }
 
 /// A run directory: judged with its plan, and its report written again.
@@ -110,6 +115,10 @@ fn file(arguments: &args::Check) -> ExitCode {
         super::print(&describe(&result));
     }
     let verdict = match result.validity {
+        Validity::Pass if result.operations == 0 => {
+            say(format_args!("{}: there is no operation in it: it proves nothing", arguments.path.display()));
+            Verdict::Void
+        }
         Validity::Pass => Verdict::Pass,
         Validity::Violation => Verdict::Violation,
         Validity::Unknown => Verdict::Unknown,
