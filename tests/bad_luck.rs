@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use schism_history::{History, Kind, Process};
 
 use crate::local_cluster::leftovers::Audit;
-use crate::support::{Finished, Place, SCHISM, Started, node_of, running, short_test};
+use crate::support::{Finished, Place, SCHISM, Started, have, node_of, running, short_test};
 
 /// Longer than any of these runs takes on a slow machine, shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -112,41 +112,75 @@ fn a_missing_program_is_said_with_the_command_that_gets_it() {
     assert!(!place.latest().join("nodes").exists(), "a cluster was made");
 }
 
-#[test]
-fn the_next_agent_heals_what_a_dead_one_left() {
-    let place = place_with_short(
-        "nemesis: { timeline: [{ at: 200ms, for: 20s, fault: { pause: { targets: n2 } } }] }",
-    );
-    let mut started = start(&place, &["--set", "time-limit=4s"]);
-    started.until_logged(&place, "pause injected");
-    let stopped = |mark: &str| {
-        running(mark, "demo-node")
-            .into_iter()
-            .filter(|pid| {
-                fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
-            })
-            .count()
-    };
+/// Processes of the run that a pause has stopped.
+fn stopped(mark: &str) -> usize {
+    let is =
+        |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
+    running(mark, "demo-node").iter().filter(|pid| is(pid)).count()
+}
+
+/// Kills the agents on `nodes` while the one fault of the run is in force, and waits until `healed` holds, given the run's mark.
+/// The run has to go on to its end, and to say that it was not the test that was planned.
+fn agents_die(kind: &str, fault: &str, nodes: &[&str], healed: impl Fn(&str) -> bool) {
+    let place =
+        place_with_short(&format!("nemesis: {{ timeline: [{{ at: 100ms, for: 20s, fault: {fault} }}] }}"));
+    let mut started = start(&place, &["--set", "time-limit=3s"]);
+    started.until_logged(&place, &format!("{kind} injected"));
     let mark = started.mark.clone();
-    started.until("the process is stopped", || stopped(&mark) > 0);
+    assert!(!healed(&mark), "the fault is not to be seen");
     let agents = running(&mark, "agent");
     assert_eq!(agents.len(), 3, "{agents:?}");
-    let victim = agents.iter().copied().find(|pid| node_of(*pid) == "n2").unwrap();
-    kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
-    started.until("it goes on", || stopped(&mark) == 0);
-    // In time for the fault to be seen gone long before the plan would have healed it.
-    let said = started.finish(PATIENCE);
+    for agent in agents.into_iter().filter(|pid| nodes.contains(&&*node_of(*pid))) {
+        kill(Pid::from_raw(agent), Signal::SIGKILL).unwrap();
+    }
+    // Long before the plan would have it healed: nobody but the next agent can have done it.
+    started.until("the fault is gone", || healed(&mark));
+    let said = started.finish(PATIENCE).expect(4);
+    says(&said.stdout, &["VOID  ", &format!("{kind}-1 ("), "ended before its time: the agent on n"]);
     let results = place.results();
-    let log = fs::read_to_string(place.latest().join("schism.log")).unwrap();
-    says(&log, &["agent gone", "agent restarted"]);
-    // The fault was there, but not for as long as the plan says: the run does not prove what it claims to test.
-    let said = said.expect(4);
-    says(&said.stdout, &["VOID", "pause-1", "ended before its time", "the agent on n2 died"]);
     let fault = &results["faults"][0];
     assert_eq!((&fault["bit"], &fault["gone"]), (&true.into(), &true.into()), "{fault:#}");
-    // And the load went on to its end.
+    // What could be judged is judged.
+    assert_eq!(results["checks"][0]["validity"], "pass");
+    let log = fs::read_to_string(place.latest().join("schism.log")).unwrap();
+    for node in nodes {
+        let restarted =
+            |line: &str| line.contains("agent restarted") && line.contains(&format!("\"{node}\""));
+        assert!(log.lines().any(restarted), "{node}: {log}");
+    }
     let history = History::open(&place.latest().join("history.jsonl")).unwrap();
-    assert!(history.events.iter().any(|event| event.kind == Kind::Ok && event.time > 3_900_000_000));
+    assert!(history.events.iter().any(|event| event.kind == Kind::Ok && event.time > 2_900_000_000));
+}
+
+#[test]
+fn the_next_agent_continues_what_a_dead_one_stopped() {
+    agents_die("pause", "{ pause: { targets: n2 } }", &["n2"], |mark| stopped(mark) == 0);
+}
+
+#[test]
+fn the_next_agent_starts_what_a_dead_one_killed() {
+    agents_die("kill", "{ kill: { targets: n2 } }", &["n2"], |mark| running(mark, "demo-node").len() == 3);
+}
+
+#[test]
+fn the_next_agents_join_what_dead_ones_cut() {
+    // The node's packet filter holds the addresses from which nothing may come.
+    let cut = |mark: &str| {
+        let log = |pid: &i32| {
+            let table = Command::new("nsenter")
+                .args(["--user", "--net", "--preserve-credentials", "-t", &pid.to_string()])
+                .args(["nft", "list", "ruleset"])
+                .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+                .output();
+            table.is_ok_and(|table| String::from_utf8_lossy(&table.stdout).contains("10.83.0."))
+        };
+        running(mark, "demo-node").iter().any(log)
+    };
+    if !have("nft") || !have("nsenter") {
+        return;
+    }
+    let fault = "{ partition: { shape: { groups: [[n2], [n1, n3]] } } }";
+    agents_die("partition", fault, &["n1", "n2", "n3"], |mark| !cut(mark));
 }
 
 #[test]
@@ -220,6 +254,18 @@ fn a_full_disk_stops_the_load_and_loses_nothing_that_was_written() {
     assert!(!run.join("results.json").exists() && !run.join("results.json.partial").exists());
     says(&fs::read_to_string(run.join("schism.log")).unwrap(), &["pause injected"]);
     audit.clean();
+}
+
+#[test]
+fn a_disk_that_is_full_before_the_load_is_named() {
+    // For the test file, the plan, the agents' logs, the first events.
+    for size in ["4k", "8k", "20k", "40k"] {
+        let place = place_with_short("");
+        let said = on_a_small_disk(&place, size, "");
+        assert_eq!(said.code, Some(5), "{size}: {}", said.printed());
+        says(&said.printed(), &["No space left on device", "disk"]);
+        assert!(!said.printed().contains("PASS"), "{size}: {}", said.printed());
+    }
 }
 
 #[test]

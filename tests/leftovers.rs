@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,40 @@ clients: [{ client: demo, port: client, operations: [read, write] }]
         audit.clean();
     }
     nothing_but_the_run_directory(&place);
+}
+
+#[test]
+fn a_run_can_be_interrupted_while_packages_are_fetched() {
+    let place = place_with(&short_test("").replace("system: demo", "system: ./odd.yaml"));
+    place.file(
+        "odd.yaml",
+        "name: odd
+description: Not to be had
+install: { binaries: [nobodyhasthis], packages: [nobody-offers-this] }
+ports: { client: 7100 }
+processes: [{ name: odd, command: [\"{{ bin.nobodyhasthis }}\"] }]
+health: { probe: { http: { request: { port: client, path: / } } } }
+clients: [{ client: demo, port: client, operations: [read, write] }]
+",
+    );
+    // Package sources that do not answer.
+    for program in ["apt-get", "apt-cache"] {
+        let slow =
+            place.file(&format!("bin/{program}"), "#!/bin/sh\n: > \"$TMPDIR/asked\"\nexec sleep 1000\n");
+        fs::set_permissions(slow, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = place.command(&["run", "test.yaml"]);
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", place.path().join("bin").display()));
+    let mut started = Started::new(&place, command);
+    let asked = place.path().join("tmp/asked");
+    started.until("apt is asked", || asked.exists());
+    started.signal(Signal::SIGTERM);
+    let said = started.finish(PATIENCE).expect(4);
+    says(&said.stdout, &["VOID  The run was interrupted before the system was up."]);
+    let work = place.path().join("home/.cache/schism/packages");
+    let left: Vec<_> = fs::read_dir(work).into_iter().flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 fn handles_interrupts(pid: i32) -> bool {
