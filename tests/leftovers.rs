@@ -80,9 +80,13 @@ fn a_violation_outweighs_an_interruption() {
     let broken = "system: { name: demo, settings: { mode: local-reads } }";
     let partition = "nemesis: { timeline: [{ at: 100ms, for: 50s, fault: { partition: { shape: one } } }] }";
     let place = place_with(&short_test(partition).replace("system: demo", broken));
-    let mut started = start(&place, &["--set", "time-limit=50s"]);
+    // A short deadline, so that the clients of the node that is cut off come to read.
+    let mut started =
+        start(&place, &["--set", "time-limit=50s", "--set", "workload.register.deadline=100ms"]);
     started.until_logged(&place, "partition injected");
-    started.until_events(&place, 1000);
+    // The history can be judged while it grows.
+    let check = ["check", "runs/latest/history.jsonl", "--model", "cas-register"];
+    started.until("a violation", || place.schism(&check).code == Some(1));
     started.signal(Signal::SIGINT);
     let said = started.finish(PATIENCE).expect(1);
     says(&said.stdout, &["VIOLATION", "read of key"]);
