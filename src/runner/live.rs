@@ -122,6 +122,8 @@ impl Printer {
         let start = Instant::now();
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            // After a pause of this very process (a laptop asleep) one line will do.
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             let mut last = start;
             let mut before = 0;
             loop {
