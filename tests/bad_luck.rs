@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use schism_history::{History, Kind, Process};
+use schism_history::{History, Kind};
 
 use crate::local_cluster::leftovers::Audit;
-use crate::support::{Finished, Place, SCHISM, Started, have, node_of, running, short_test};
+use crate::support::{Finished, Place, SCHISM, Started, have, node_of, repository, running, short_test};
 
 /// Longer than any of these runs takes on a slow machine, shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -420,14 +420,37 @@ fn a_run_without_the_power_to_show_anything_is_void() {
     assert_eq!((&results["verdict"], &results["exit_code"]), (&"void".into(), &4.into()));
     assert_eq!(results["checks"][0]["validity"], "pass", "what there was is checked all the same");
     says(&fs::read_to_string(place.latest().join("junit.xml")).unwrap(), &["a pass needs 1000"]);
+}
 
-    // Nobody was up while there was load.
-    let place =
-        place_with_short("nemesis: { timeline: [{ at: 0s, for: 10s, fault: { kill: { targets: all } } }] }");
-    let said = run(&place, &["--set", "power.ok=1"], 4);
-    says(&said.stdout, &["VOID", "write"]);
-    let history = History::open(&place.latest().join("history.jsonl")).unwrap();
-    assert!(history.events.iter().any(|event| matches!(event.process, Process::Client(_))));
+#[test]
+fn a_fault_that_finds_nobody_to_hit_is_no_fault() {
+    // The demo system, in which nobody ever says that it leads.
+    let roles = "roles:
+  leader:
+    probe:
+      http:
+        request: { port: client, path: /health }
+        when: body.leads is defined
+    term: body.term
+clients:";
+    let demo = fs::read_to_string(repository("systems/demo.yaml")).unwrap();
+    let place = place_with(&demo.replace("\nclients:", &format!("\n{roles}")));
+    let text = short_test(
+        "nemesis: { timeline: [{ at: 100ms, for: 300ms, fault: { partition: { shape: isolate-leader } } }] }",
+    );
+    place.file("test.yaml", &text.replace("system: demo", "system: ./odd.yaml"));
+    let said = run(&place, &[], 4);
+    says(
+        &said.stdout,
+        &[
+            "VOID  partition-1 (isolate the leader from everybody) was not seen to bite: ",
+            "no node said that it leads",
+            "0 seen to bite",
+        ],
+    );
+    let results = place.results();
+    assert_eq!(results["reasons"].as_array().unwrap().len(), 1, "{}", said.stdout);
+    assert_eq!(results["checks"][0]["validity"], "pass");
 }
 
 #[test]

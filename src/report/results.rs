@@ -378,6 +378,8 @@ fn fault_reasons(fault: &Fault) -> Vec<Reason> {
         Some(true) => {}
         Some(false) => reasons
             .push(Reason { verdict: Verdict::Residue, what: format!("{name} could not be healed{error}.") }),
+        // What was never made cannot heal; that it was not is said above.
+        None if fault.bit == Some(false) => {}
         None => reasons.push(void(format!("{name} was not seen to heal before the history ended{error}."))),
     }
     reasons

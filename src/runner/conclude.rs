@@ -100,7 +100,9 @@ pub fn conclude(
 fn read(dir: &RunDir) -> Result<(Vec<Event>, Vec<Reason>), Reason> {
     let path = dir.history();
     if !path.exists() {
-        let what = "There is no history.jsonl: the run ended before its first operation, or somebody removed it.".to_owned();
+        let what =
+            "There is no history.jsonl: the run ended before its first operation, or somebody removed it."
+                .to_owned();
         return Err(Reason { verdict: Verdict::Void, what });
     }
     match History::open(&path) {
