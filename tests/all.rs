@@ -1,5 +1,14 @@
 //! Every integration test, in one binary: one link instead of many.
 
-mod local_cluster;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 
+mod agent;
+mod local_cluster;
+mod report;
+mod scheduler;
 mod spec;
+mod support;

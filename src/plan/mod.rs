@@ -9,6 +9,7 @@ mod print;
 mod resolve;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use schism_nemesis::timeline::Timeline;
 use schism_units::{Size, Span};
@@ -95,9 +96,9 @@ pub struct PlannedWorkload {
     pub client: String,
     /// The port it connects to on each node.
     pub port: u16,
-    /// The operations it offers.
+    /// The operations that the workload sends, by their names in the history.
     pub operations: Vec<String>,
-    /// The consistency of its reads; absent where there is no choice.
+    /// The consistency that reads ask for; absent where there is no choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<String>,
 }
@@ -148,6 +149,73 @@ impl Plan {
     pub fn setups(&self, binaries: &BTreeMap<String, String>) -> Result<Vec<NodeSetup>, RenderError> {
         setups(&self.system.def, &self.cluster.nodes, &self.system.settings, binaries)
     }
+}
+
+impl PlannedWorkload {
+    /// The load in one line: `register, 10 keys, 1000/s, 10 workers`.
+    pub fn line(&self) -> String {
+        let Workload::Register(spec) = &self.spec;
+        let reads = self.reads.as_ref().map_or_else(String::new, |reads| format!(", {reads} reads"));
+        format!("{}, {} keys, {}, {} workers{reads}", self.spec.name(), spec.keys, spec.rate, self.workers)
+    }
+}
+
+impl Plan {
+    /// The run in one line.
+    pub fn headline(&self) -> String {
+        let faults = match self.faults.faults.len() {
+            0 => "no faults".to_owned(),
+            1 => "1 fault".to_owned(),
+            count => format!("{count} faults"),
+        };
+        format!(
+            "{}: {} on {} nodes, {}, {faults}, {}",
+            self.name,
+            self.system.def.name,
+            self.cluster.nodes.len(),
+            self.workload.line(),
+            self.time_limit
+        )
+    }
+
+    /// The text of `plan.json`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .unwrap_or_else(|error| unreachable!("a plan is plain data: {error}"));
+        text.push(b'\n');
+        text
+    }
+
+    /// Reads `plan.json` back.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no plan of this version.
+    pub fn read(path: &Path) -> Result<Self, PlanFileError> {
+        let name = || path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|source| PlanFileError::Read { path: name(), source })?;
+        serde_json::from_slice(&bytes).map_err(|source| PlanFileError::Shape { path: name(), source })
+    }
+}
+
+/// Why a plan cannot be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    /// The file system refused.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Not JSON, or of another version.
+    #[error("{path} is no plan that this version reads: {source}")]
+    Shape {
+        /// The file.
+        path: String,
+        /// Where and why.
+        source: serde_json::Error,
+    },
 }
 
 fn setups(

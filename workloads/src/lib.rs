@@ -8,6 +8,7 @@ pub mod generator;
 pub mod op;
 pub mod register;
 
+pub use client::catalog::{CatalogError, ClientInfo, catalog, client_info, connector};
 pub use client::{BoxFuture, Client, Connector, Dialer, Outcome, Target};
 pub use generator::{Context, Gen, Generator, Step};
 pub use op::{Op, Processes, Worker};

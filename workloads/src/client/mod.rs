@@ -1,5 +1,14 @@
-//! What a client is: something bound to one node that carries out one operation at a time.
+//! What a client is: something bound to one node that carries out one operation at a time; and the clients there are
+//! ([`catalog`]).
+//!
+//! A client knows its system's interface and nothing of generators, histories or faults.
 
+pub mod catalog;
+pub mod demo;
+pub mod etcd;
+pub mod http;
+
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -70,4 +79,13 @@ pub struct Target {
 pub trait Connector: Send + Sync {
     /// A client bound to `target`. It does not connect yet.
     fn client(&self, target: Target) -> Box<dyn Client>;
+}
+
+/// The key of an operation as text, for systems whose keys are text.
+pub(crate) fn key_text(op: &Op) -> Cow<'_, str> {
+    match &op.key {
+        Some(Value::String(text)) => Cow::Borrowed(text),
+        Some(other) => Cow::Owned(other.to_string()),
+        None => Cow::Borrowed("register"),
+    }
 }
