@@ -1,7 +1,5 @@
 //! Test files, good and bad: what is accepted, and what is said about the rest.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that goes wrong")]
-
 use std::path::{Path, PathBuf};
 
 use schism::plan::{self, Plan};
@@ -194,7 +192,7 @@ const BAD: [(&str, &[&str]); 17] = [
             "x.yaml:1:23: `demo` comes from no package, so there is no `version` to choose",
             "x.yaml:1:57: setting `mode` of system `demo`: `local-read` is not one of correct, local-reads, ack-early, forgets-on-restart; did you mean `local-reads`?",
             "x.yaml:1:69: system `demo` has no setting `moode`; did you mean `mode`?",
-            "x.yaml:3:32: the demo client offers no choice of reads; remove `reads`",
+            "x.yaml:3:32: client `demo` has no reads called `serializable`; it has one kind of read only",
             "x.yaml:3:51: this client does not support `cas`, only read, write",
         ],
     ),
@@ -202,7 +200,7 @@ const BAD: [(&str, &[&str]); 17] = [
         "system: { name: etcd, settings: { snapshot_count: lots } }\ncluster: { local: 5 }\nworkload: { register: { reads: serialisable, concurrency: 9999n } }",
         &[
             "x.yaml:1:51: setting `snapshot_count` of system `etcd`: expected a whole number, found \"lots\"",
-            "x.yaml:3:32: the etcd client has no `serialisable` reads; did you mean `serializable`?",
+            "x.yaml:3:32: client `etcd` has no reads called `serialisable`; did you mean `serializable`?",
             "x.yaml:3:59: 9999n on 5 nodes are 49995 workers; at most 10000 make sense",
         ],
     ),
@@ -469,6 +467,7 @@ fn bad_systems_are_told_what_is_wrong_with_them() {
         ("when: body.health", "when: body.health ==", "the template is wrong: "),
         ("default: correct", "default: corect", "the default does not fit: `corect` is not one of correct"),
         ("signal: TERM", "signal: TREM", "unknown `TREM` at `stop.signal`; did you mean `TERM`?"),
+        ("client: demo", "client: dema", "there is no client `dema`; did you mean `demo`?"),
         ("each: peers", "each: pears", "did you mean `peers`?"),
         (
             "processes:\n",
