@@ -1,4 +1,13 @@
 //! Every integration test, in one binary: one link instead of many.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed, which is what it is for"
+)]
+
 mod agent;
 mod local_cluster;
+mod report;
+mod scheduler;
+mod support;

@@ -268,6 +268,11 @@ impl Handle {
         self.shared.pid
     }
 
+    /// Whether the pipe is closed: every request from now on fails with [`AgentError::Gone`].
+    pub fn is_gone(&self) -> bool {
+        self.shared.pending.lock().closed.is_some()
+    }
+
     /// Faults that an earlier agent had left on the node and this one undid when it started.
     pub fn healed(&self) -> &[String] {
         &self.shared.healed
@@ -380,13 +385,26 @@ impl Handle {
     /// # Errors
     /// The node's file system refused, or see [`AgentError`].
     pub async fn read_file(&self, path: &str, offset: i64, length_max: u64) -> Result<Vec<u8>, AgentError> {
+        let during = format!("read {path}");
+        let request = Request::Read { path: path.to_owned(), offset, length: length_max };
+        let mut ticket = self.open(request, &during, TRANSFER_PATIENCE).await?;
         let mut data = Vec::new();
-        self.read(path, offset, length_max, async |chunk| {
-            data.extend_from_slice(&chunk);
-            Ok(())
-        })
-        .await?;
-        Ok(data)
+        loop {
+            // Every chunk is progress, so every chunk has the whole patience.
+            let end = Instant::now() + TRANSFER_PATIENCE;
+            match self.answer(&mut ticket, &during, TRANSFER_PATIENCE, end).await? {
+                Response::Chunk { data: chunk } => {
+                    let chunk =
+                        BASE64.decode(chunk).map_err(|error| self.failed(format!("{during}: {error}")))?;
+                    if (data.len() + chunk.len()) as u64 > length_max {
+                        return Err(self.failed(format!("{during}: more came than was asked for")));
+                    }
+                    data.extend_from_slice(&chunk);
+                }
+                Response::Done => return Ok(data),
+                other => return Err(self.unexpected(&during, &other)),
+            }
+        }
     }
 
     /// Copies a file of the node to this machine, at most [`FETCH_LEN_MAX`] bytes of it, and creates the directories above
@@ -510,37 +528,6 @@ impl Handle {
     async fn write_chunk(&self, path: &str, mode: u32, chunk: &[u8], append: bool) -> Result<(), AgentError> {
         let request = Request::Write { path: path.to_owned(), mode, data: BASE64.encode(chunk), append };
         self.done(request, &format!("write {path}"), TRANSFER_PATIENCE).await
-    }
-
-    async fn read(
-        &self,
-        path: &str,
-        offset: i64,
-        length: u64,
-        mut sink: impl AsyncFnMut(Vec<u8>) -> Result<(), AgentError>,
-    ) -> Result<(), AgentError> {
-        let during = format!("read {path}");
-        let request = Request::Read { path: path.to_owned(), offset, length };
-        let mut ticket = self.open(request, &during, TRANSFER_PATIENCE).await?;
-        let mut left = length;
-        loop {
-            // Every chunk is progress, so every chunk has the whole patience.
-            match self
-                .answer(&mut ticket, &during, TRANSFER_PATIENCE, Instant::now() + TRANSFER_PATIENCE)
-                .await?
-            {
-                Response::Chunk { data } => {
-                    let chunk =
-                        BASE64.decode(data).map_err(|error| self.failed(format!("{during}: {error}")))?;
-                    left = left
-                        .checked_sub(chunk.len() as u64)
-                        .ok_or_else(|| self.failed(format!("{during}: more came than was asked for")))?;
-                    sink(chunk).await?;
-                }
-                Response::Done => return Ok(()),
-                other => return Err(self.unexpected(&during, &other)),
-            }
-        }
     }
 
     async fn done(&self, request: Request, during: &str, patience: Duration) -> Result<(), AgentError> {

@@ -1,35 +1,70 @@
 //! The command line: parses arguments, calls the parts, turns their answers into exit codes.
+//!
+//! One file a command. Nothing here decides a verdict.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+mod args;
+mod check;
+mod list;
+mod nodes;
+mod plan;
+mod run;
+mod schema;
+
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use schism_nemesis::linux;
+use clap::{CommandFactory, Parser};
 
-use crate::agent::server;
-use crate::transport::local;
+use crate::verdict::Verdict;
+use args::{Arguments, Command};
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next() {
-        Some(command) if command == local::INIT_COMMAND => local::cluster_init_main(),
-        Some(command) if command == "agent" => agent(&arguments.collect::<Vec<_>>()),
-        _ => ExitCode::from(2),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; everything else is a usage error. Nobody is left to tell when the
+            // terminal is gone.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(Verdict::Usage.exit_code())
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match arguments.command {
+        Command::Run(arguments) => run::main(&arguments),
+        Command::Plan(arguments) => plan::main(&arguments),
+        Command::Check(arguments) => check::main(&arguments),
+        Command::List(arguments) => list::main(&arguments),
+        Command::Schema(arguments) => schema::main(&arguments),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "schism", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+        Command::Agent { state } => nodes::agent(state),
+        Command::DemoNode(arguments) => nodes::demo(arguments),
+        Command::ClusterInit => nodes::cluster_init(),
     }
 }
 
-/// `schism agent [--state DIR]`
-fn agent(arguments: &[OsString]) -> ExitCode {
-    let state = match arguments {
-        [] => PathBuf::from(server::STATE_DIRECTORY),
-        [flag, directory] if flag == "--state" => PathBuf::from(directory),
-        _ => return ExitCode::from(2),
-    };
-    server::main(server::Options {
-        state,
-        mechanisms: Arc::new(linux::mechanism),
-        kernel: Arc::new(linux::residue),
-    })
+/// Prints to stdout. A reader that went away (`| head`) is no error.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("schism: cannot write to standard output: {error}");
+            ExitCode::from(Verdict::Infra.exit_code())
+        }
+    }
+}
+
+/// Says what is wrong with what the person gave, and that nothing was touched.
+fn usage(message: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{message}");
+    ExitCode::from(Verdict::Usage.exit_code())
 }

@@ -1,6 +1,7 @@
-//! The threads on which clients live. Each runs a tokio runtime, gets batches of operations under one lock and one wake-up,
-//! and answers with batches of completions.
+//! The threads on which clients live. Each runs a tokio runtime and gets batches of operations under one lock and with
+//! one wake-up; each answer is sent as soon as it is there.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +54,7 @@ pub(super) struct ClientThread {
 
 #[derive(Default)]
 struct Queue {
-    jobs: Vec<Job>,
+    jobs: VecDeque<Job>,
     closed: bool,
 }
 
@@ -92,13 +93,16 @@ impl ClientThread {
         if batch.is_empty() {
             return;
         }
-        self.shared.lock().jobs.append(batch);
-        self.shared.filled.store(true, Ordering::Release);
+        {
+            let mut queue = self.shared.lock();
+            queue.jobs.extend(batch.drain(..));
+            self.shared.filled.store(true, Ordering::Release);
+        }
         self.shared.notify.notify_one();
     }
 
     /// Takes back what the thread has not begun: nothing of it was or will be sent.
-    pub(super) fn reclaim(&self) -> Vec<Job> {
+    pub(super) fn reclaim(&self) -> VecDeque<Job> {
         std::mem::take(&mut self.shared.lock().jobs)
     }
 }
@@ -122,33 +126,33 @@ struct Pump {
 
 impl Pump {
     async fn run(self) {
-        let (mut jobs, mut finished) = (Vec::new(), Vec::new());
         let mut watch = false;
         loop {
-            let closed = {
-                let mut queue = self.shared.lock();
-                std::mem::swap(&mut queue.jobs, &mut jobs);
-                self.shared.filled.store(false, Ordering::Release);
-                queue.closed
-            };
-            if jobs.is_empty() {
-                if closed && self.shared.open.load(Ordering::Acquire) == 0 {
-                    return;
+            // One by one, so that behind a client that blocks no answer is held back, and what was not begun can be taken
+            // away.
+            while let Some(job) = self.next() {
+                if let Some(completion) = self.begin(job) {
+                    self.setup.inbox.send(completion);
                 }
-                let began = Instant::now();
-                if !(watch && self.watch(began).await) {
-                    self.shared.notify.notified().await;
-                }
-                watch = began.elapsed() < SPIN_MAX;
-                continue;
             }
-            for job in jobs.drain(..) {
-                finished.extend(self.begin(job));
+            if self.shared.lock().closed && self.shared.open.load(Ordering::Acquire) == 0 {
+                return;
             }
-            if !finished.is_empty() {
-                self.setup.inbox.send(&mut finished);
+            let began = Instant::now();
+            if !(watch && self.watch(began).await) {
+                self.shared.notify.notified().await;
             }
+            watch = began.elapsed() < SPIN_MAX;
         }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.shared.lock();
+        let job = queue.jobs.pop_front();
+        if job.is_none() {
+            self.shared.filled.store(false, Ordering::Release);
+        }
+        job
     }
 
     /// Looks for work for a moment, while the runtime goes on with what else there is. Whether it came.
@@ -188,7 +192,7 @@ impl Pump {
             let (client, outcome) =
                 ended.unwrap_or_else(|_| (None, Outcome::Info("no answer before the deadline".to_owned())));
             put_back(&clients, worker, client, &outcome);
-            setup.inbox.send(&mut vec![completion(time, outcome)]);
+            setup.inbox.send(completion(time, outcome));
             if shared.open.fetch_sub(1, Ordering::AcqRel) == 1 {
                 // The thread may be waiting for its last operation in order to end.
                 shared.notify.notify_one();

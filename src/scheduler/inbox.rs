@@ -25,7 +25,7 @@ struct Waiting {
     scheduler: Option<Thread>,
 }
 
-/// Many senders, one receiver; both sides move whole batches under one lock.
+/// Many senders, one receiver; it takes all there is under one lock.
 #[derive(Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
@@ -47,11 +47,11 @@ impl Inbox {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a batch, which is left empty, and wakes the scheduler.
-    pub(super) fn send(&self, batch: &mut Vec<Completion>) {
+    /// Sends a completion and wakes the scheduler.
+    pub(super) fn send(&self, completion: Completion) {
         let mut waiting = self.lock();
         let first = waiting.completions.is_empty();
-        waiting.completions.append(batch);
+        waiting.completions.push(completion);
         // Whoever found it empty has woken the scheduler, which takes everything before it sleeps again.
         let sleeper = if first { waiting.scheduler.clone() } else { None };
         self.filled.store(true, Ordering::Release);

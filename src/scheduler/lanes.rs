@@ -55,7 +55,7 @@ async fn serve(
             let worker = op.worker;
             let value = carry_out(&*executor, op).await;
             let time = u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            inbox.send(&mut vec![Completion { ticket, worker, time, outcome: Outcome::Ok(value) }]);
+            inbox.send(Completion { ticket, worker, time, outcome: Outcome::Ok(value) });
         });
     }
 }

@@ -76,6 +76,8 @@ struct Phase {
     failure: Option<SchedulerError>,
     /// Whether something was appended since the last flush.
     unflushed: bool,
+    /// Room for completions, kept for the next time.
+    arrived: Vec<Completion>,
     /// A batch for each client thread, and the nemesis' operations.
     jobs: Vec<Vec<Job>>,
     nemesis_jobs: Vec<(u64, Op)>,
@@ -117,7 +119,7 @@ impl Threads {
     }
 
     /// Replaces a thread. Returns what the old one had not begun.
-    fn replace(&mut self, place: usize) -> Result<Vec<Job>, SchedulerError> {
+    fn replace(&mut self, place: usize) -> Result<VecDeque<Job>, SchedulerError> {
         self.lost += 1;
         if self.lost > THREADS_LOST_MAX {
             return Err(SchedulerError::ClientsBlock(self.lost));
@@ -211,16 +213,10 @@ impl<S: Sink> Scheduler<S> {
 
         let began = self.now();
         let mut phase = Phase::new(generator, began, self.clients.threads.len());
-        let mut arrived = Vec::new();
         let mut done = false;
         let mut watch = false;
         loop {
-            self.inbox.take(&mut arrived);
-            // Several threads send; the order in which answers arrived is that of their times.
-            arrived.sort_by_key(|completion: &Completion| completion.time);
-            for completion in arrived.drain(..) {
-                self.complete(&mut phase, completion);
-            }
+            self.receive(&mut phase);
             self.abandon_expired(&mut phase);
 
             if !done && stop.is_cancelled() {
@@ -270,9 +266,26 @@ impl<S: Sink> Scheduler<S> {
         Context { time, turn: self.turn, free: self.free.view(), all: self.all.view() }
     }
 
+    /// Records the completions that wait.
+    fn receive(&mut self, phase: &mut Phase) {
+        let mut arrived = std::mem::take(&mut phase.arrived);
+        self.inbox.take(&mut arrived);
+        // Several threads send; the order in which answers arrived is that of their times.
+        arrived.sort_by_key(|completion: &Completion| completion.time);
+        for completion in arrived.drain(..) {
+            self.complete(phase, completion);
+        }
+        phase.arrived = arrived;
+    }
+
     /// Invokes what is due, up to a batch.
     fn invoke_due(&mut self, phase: &mut Phase) -> Asked {
         for _ in 0..BATCH_MAX {
+            // Before every single one: an answer that is here must not look concurrent to what comes after it.
+            self.receive(phase);
+            if phase.failure.is_some() {
+                return Asked::Done;
+            }
             let time = self.now();
             match phase.generator.op(&self.context(time)) {
                 Step::Done => return Asked::Done,
@@ -514,6 +527,14 @@ impl Phase {
             nemesis: 0,
         };
         let jobs = (0..threads).map(|_| Vec::new()).collect();
-        Self { generator, summary, failure: None, unflushed: false, jobs, nemesis_jobs: Vec::new() }
+        Self {
+            generator,
+            summary,
+            failure: None,
+            unflushed: false,
+            arrived: Vec::new(),
+            jobs,
+            nemesis_jobs: Vec::new(),
+        }
     }
 }

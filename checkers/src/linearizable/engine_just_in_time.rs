@@ -204,7 +204,8 @@ impl<'s, const W: usize> Search<'s, W> {
         while let Some(configuration) = self.waiting.pop() {
             let waiting = self.waiting.capacity() * size_of::<Configuration<W>>();
             let bytes = self.frontier.bytes() + self.next.bytes() + self.seen.bytes() + waiting;
-            self.meter.spend(1, bytes)?;
+            // Comparing with a large set is work too.
+            self.meter.spend(1 + self.seen.len() / 32, bytes)?;
             if !configuration.required.contains(slot) {
                 // An optional write that returns. It can have taken effect earlier, unseen …
                 self.next.insert(self.done(configuration, step));
@@ -309,7 +310,9 @@ impl<'s, const W: usize> Search<'s, W> {
 
     /// The configuration after `slot` took effect, with all that then happens by itself.
     fn take(&self, mut configuration: Configuration<W>, slot: usize) -> Configuration<W> {
-        configuration.available.remove(slot);
+        if !self.schedule.endless[self.calls[slot]] {
+            configuration.available.remove(slot);
+        }
         configuration.required.remove(slot);
         let action = self.action(slot);
         configuration.state = action.leaves();

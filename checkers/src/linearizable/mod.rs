@@ -55,9 +55,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// No limit of time, 4 GiB, all processors.
+    /// Two minutes, 4 GiB, all processors. A history that needs more is rare (some hundred operations open at once on one
+    /// key), but without a limit it would take for ever.
     pub fn new(model: Model) -> Self {
-        Self { model, time_budget: None, memory_budget: Some(4 << 30), threads: 0 }
+        Self { model, time_budget: Some(Duration::from_secs(120)), memory_budget: Some(4 << 30), threads: 0 }
     }
 }
 
@@ -123,7 +124,7 @@ pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckRes
         bytes: options.memory_budget.map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
         visits: u64::MAX,
     };
-    let mut findings: Vec<Finding<'_>> =
+    let findings: Vec<Finding<'_>> =
         pool.install(|| parts.par_iter().map(|part| decide(part, operations, budget)).collect());
     let violating: Vec<usize> = (0..parts.len())
         .filter(|position| matches!(findings[*position].answer, Answer::Impossible(_)))
@@ -136,13 +137,12 @@ pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckRes
             .par_iter()
             .map(|position| {
                 let (part, finding) = (&parts[*position], &findings[*position]);
-                evidence::explain(part.key, operations, &part.members, finding)
+                evidence::explain(part.key, operations, &part.members, finding, explain.len())
             })
             .collect()
     });
     violations.sort_by_key(|violation| (violation.operations.len(), violation.window));
     violations.truncate(EXPLAINED);
-    findings.clear();
     let validity = match (violating.is_empty(), &unknown) {
         (false, _) => Validity::Violation,
         (true, Some(_)) => Validity::Unknown,

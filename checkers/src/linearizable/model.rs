@@ -100,6 +100,8 @@ pub(crate) struct Call {
     pub returned: usize,
     /// Which of the operations given to the check this is.
     pub source: usize,
+    /// Stands for any number of equal calls; only for writes of unknown outcome.
+    pub endless: bool,
 }
 
 /// What the operation claims, whatever its outcome; `None` when the history says nothing about it (a read without
@@ -172,5 +174,5 @@ pub(crate) fn call<'h>(
         (Outcome::Fail, _) => return None,
         (Outcome::Ok | Outcome::Unknown, _) => NEVER,
     };
-    Some(Call { action, invoked: operation.invoked_at, returned, source })
+    Some(Call { action, invoked: operation.invoked_at, returned, source, endless: false })
 }

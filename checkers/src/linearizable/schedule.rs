@@ -31,6 +31,8 @@ pub(crate) struct Schedule {
     pub steps: Vec<Step>,
     /// Per call: its action, with a cas that changes nothing as the read that it is.
     pub actions: Vec<Action<ValueId>>,
+    /// Per call: whether taking it leaves it available.
+    pub endless: Vec<bool>,
     /// Per call: whether it took effect for certain.
     pub required: Vec<bool>,
     /// Per call: the position before which it takes effect or never.
@@ -75,8 +77,9 @@ impl Schedule {
         }
         // What returned last is forgotten after its return, hence the kind.
         steps.sort_by_key(|step| (step.position, step.kind, step.call));
+        let endless = calls.iter().map(|call| call.endless).collect();
         let required = calls.iter().map(|call| call.returned != NEVER).collect();
-        let mut schedule = Self { steps, actions, required, deadlines, last_observed, width: 0 };
+        let mut schedule = Self { steps, actions, endless, required, deadlines, last_observed, width: 0 };
         schedule.assign_slots();
         schedule
     }

@@ -12,7 +12,8 @@
 //! - A rule at the front of the chain counts what is from a peer in both sets, a rule at the end drops what is from a peer
 //!   in the first. All faults count before any drops: two faults that cut the same link both see that they bite.
 //!
-//! The loopback device is never touched: a node that is cut off still reaches itself.
+//! The loopback device is never touched: a node that is cut off still reaches itself. Nor is neighbour discovery, as ARP is
+//! not: without the peer's answer to it the node could not send either, and no cut would be one way.
 
 use std::io;
 use std::net::IpAddr;
@@ -86,8 +87,11 @@ impl DropFrom {
             vec![nftables::new_table(TABLE), nftables::new_input_chain(TABLE, CHAIN, PRIORITY)];
         for (position, Sets { key, drop, count, addresses }) in self.sets().into_iter().enumerate() {
             let id = 1 + 2 * position as u32;
-            let from =
-                [Step::NotLoopback, Step::IpVersion(key), Step::Source(key), Step::InSet(drop.clone())];
+            let mut from = vec![Step::NotLoopback, Step::IpVersion(key)];
+            if key == Key::Ipv6 {
+                from.push(Step::NotNeighbourDiscovery);
+            }
+            from.extend([Step::Source(key), Step::InSet(drop.clone())]);
             let counting = [&from[..], &[Step::InSet(count.clone())]].concat();
             let dropping = [&from[..], &[Step::Drop]].concat();
             messages.extend([

@@ -50,7 +50,8 @@ impl Mechanism for Kill {
         if let Err(reason) = process::freeze(host, &self.process, FREEZE_PATIENCE) {
             tracing::debug!(process = self.process, reason, "killing what would not stop first");
         }
-        loop {
+        let deadline = Instant::now() + GONE_PATIENCE;
+        while Instant::now() < deadline {
             let fresh: Vec<Identity> = process::alive(host, &self.process)
                 .into_iter()
                 .filter_map(process::identify)
@@ -65,6 +66,10 @@ impl Mechanism for Kill {
                 self.victims.push(victim);
             }
         }
+        let seconds = GONE_PATIENCE.as_secs();
+        let reason =
+            format!("{} starts processes faster than they can be killed, for {seconds} s now", self.process);
+        Err(Self::failed("inject", reason))
     }
 
     fn verify(&mut self, host: &dyn Host, patience: Duration) -> Result<Evidence, FaultError> {

@@ -32,6 +32,8 @@ const SET_HAS_TIMEOUTS: u32 = 0x10;
 const LIST_ITEM: u16 = 1;
 /// The register expressions hand values on in; the verdict has register 0.
 const REGISTER: u32 = 1;
+/// Two registers of 4 bytes in a row, which lie over the first 8 bytes of [`REGISTER`].
+const PAIR: [u32; 2] = [8, 9];
 const VERDICT_REGISTER: u32 = 0;
 const VERDICT_DROP: u32 = 0;
 /// `nft` keeps a rule's comment in its user data as type 0, length, text and a NUL.
@@ -98,6 +100,8 @@ pub enum Step {
     NotLoopback,
     /// The packet is of the key's IP version.
     IpVersion(Key),
+    /// The IPv6 packet is no neighbour solicitation or advertisement, which is to IPv6 what ARP is to IPv4.
+    NotNeighbourDiscovery,
     /// Loads the source address.
     Source(Key),
     /// What was loaded is in the set (by name); its counter, if it has one, counts the packet.
@@ -221,6 +225,15 @@ fn expressions(step: &Step) -> Vec<Expression> {
     const EQUAL: u32 = 0;
     const NOT_EQUAL: u32 = 1;
     const NETWORK_HEADER: u32 = 1;
+    const NEXT_HEADER: u32 = 6;
+    const ICMP_TYPE: u32 = 40;
+    const SOLICITATION: u8 = 135;
+    const ADVERTISEMENT: u8 = 136;
+    let payload = |register: u32, offset: u32, length: u32| {
+        expression("payload", move |data| {
+            data.be32(1, register).be32(2, NETWORK_HEADER).be32(3, offset).be32(4, length)
+        })
+    };
     let meta = |key: u32| expression("meta", move |data| data.be32(1, REGISTER).be32(2, key));
     let compare = |operator: u32, value: Vec<u8>| {
         expression("cmp", move |data| {
@@ -232,12 +245,19 @@ fn expressions(step: &Step) -> Vec<Expression> {
             vec![meta(META_IIFTYPE), compare(NOT_EQUAL, libc::ARPHRD_LOOPBACK.to_ne_bytes().to_vec())]
         }
         Step::IpVersion(key) => vec![meta(META_NFPROTO), compare(EQUAL, vec![key.protocol()])],
-        Step::Source(key) => {
-            let (offset, length) = (key.source_offset(), key.length());
-            vec![expression("payload", move |data| {
-                data.be32(1, REGISTER).be32(2, NETWORK_HEADER).be32(3, offset).be32(4, length)
-            })]
+        Step::NotNeighbourDiscovery => {
+            // Such a packet has no extension headers, so both bytes are where they are. Each fills a register of 4.
+            let is_not =
+                |kind: u8| compare(NOT_EQUAL, vec![libc::IPPROTO_ICMPV6 as u8, 0, 0, 0, kind, 0, 0, 0]);
+            let [first, second] = PAIR;
+            vec![
+                payload(first, NEXT_HEADER, 1),
+                payload(second, ICMP_TYPE, 1),
+                is_not(SOLICITATION),
+                is_not(ADVERTISEMENT),
+            ]
         }
+        Step::Source(key) => vec![payload(REGISTER, key.source_offset(), key.length())],
         Step::InSet(set) => {
             let set = set.clone();
             vec![expression("lookup", move |data| data.string(1, &set).be32(2, REGISTER))]

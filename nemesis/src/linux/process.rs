@@ -44,20 +44,32 @@ impl fmt::Display for State {
     }
 }
 
-/// State letter and start time of a `stat` file. The program's name may contain anything, also parentheses.
-fn parse_stat(text: &str) -> Option<(char, u64)> {
+/// What a `stat` file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    letter: char,
+    parent: i32,
+    started: u64,
+}
+
+/// Reads a `stat` file. The program's name may contain anything, also parentheses.
+fn parse_stat(text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
+    // Fields 3, 4 and 22 of the file.
     let letter = fields.next()?.chars().next()?;
-    // Field 22 of the file; the state is field 3.
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((letter, started))
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat { letter, parent, started })
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The process that has this id now.
 pub fn identify(pid: i32) -> Option<Identity> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&text).map(|(_, started)| Identity { pid, started })
+    stat(pid).map(|stat| Identity { pid, started: stat.started })
 }
 
 /// What the process with this id is doing. Looks at every thread: the first one may be over while others run.
@@ -66,10 +78,10 @@ pub fn state(pid: i32) -> State {
     let mut state = State::Dead;
     for thread in threads.flatten() {
         let Ok(text) = fs::read_to_string(thread.path().join("stat")) else { continue };
-        match parse_stat(&text) {
-            Some(('T' | 't', _)) => state = State::Stopped,
-            Some(('Z' | 'X' | 'x', _)) | None => {}
-            Some((letter, _)) => return State::Going(letter),
+        match parse_stat(&text).map(|stat| stat.letter) {
+            Some('T' | 't') => state = State::Stopped,
+            Some('Z' | 'X' | 'x') | None => {}
+            Some(letter) => return State::Going(letter),
         }
     }
     state
@@ -110,6 +122,9 @@ pub fn signal(pid: i32, signal: Signal) -> Result<(), String> {
 /// Stops the supervised process and everything it started, until nothing of it is going and nothing new has come: a process
 /// can start another one before the signal reaches it. Gives the ids; none when nothing runs.
 ///
+/// Parents are stopped before their children. A parent that waits for its child to call `exec` (after `vfork`, which is how
+/// many runtimes start programs) cannot be stopped while it waits, and would wait for ever for a stopped child.
+///
 /// # Errors
 /// What did not stop within `patience`, or the kernel refused.
 pub fn freeze(host: &dyn Host, process: &str, patience: Duration) -> Result<Vec<i32>, String> {
@@ -123,10 +138,16 @@ pub fn freeze(host: &dyn Host, process: &str, patience: Duration) -> Result<Vec<
             return Ok(pids);
         }
         if Instant::now() >= deadline {
-            return Err(format!("{} did not stop within {} ms", describe(&going), patience.as_millis()));
+            return Err(format!(
+                "not everything stopped within {} ms: {}",
+                patience.as_millis(),
+                describe(&pids)
+            ));
         }
         for pid in &going {
-            signal(*pid, Signal::SIGSTOP)?;
+            if stat(*pid).is_some_and(|stat| !going.contains(&stat.parent)) {
+                signal(*pid, Signal::SIGSTOP)?;
+            }
         }
         thread::sleep(INTERVAL);
     }
@@ -147,13 +168,18 @@ pub fn list(pids: &[i32]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Child, Command};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::node::FaultError;
 
     #[test]
     fn reads_stat_of_programs_with_any_name() {
         let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        for name in ["etcd", "a b", "x) S 1 (y", ""] {
-            assert_eq!(parse_stat(&format!("12 ({name}) {fields}")), Some(('S', 777)), "{name}");
+        for name in ["etcd", "a b", "x) S 9 (y", ""] {
+            let expected = Stat { letter: 'S', parent: 1, started: 777 };
+            assert_eq!(parse_stat(&format!("12 ({name}) {fields}")), Some(expected), "{name}");
         }
         for text in ["", "12 (etcd", "12 (etcd)", "12 (etcd) S 1 2"] {
             assert_eq!(parse_stat(text), None, "{text}");
@@ -168,6 +194,41 @@ mod tests {
         assert!(matches!(state(pid), State::Going(_)));
         assert!(is_gone(Identity { started: me.started + 1, ..me }), "another process with the same id");
         assert_eq!(state(i32::MAX), State::Dead);
+    }
+
+    /// A process and its child, which is on the list only from the second time on that its parent was seen stopped.
+    struct Late {
+        parent: i32,
+        child: i32,
+        looks: AtomicUsize,
+    }
+
+    impl Host for Late {
+        fn pids(&self, _: &str) -> Vec<i32> {
+            let stopped = state(self.parent) == State::Stopped;
+            let late = stopped && self.looks.fetch_add(1, Ordering::Relaxed) > 0;
+            if late { vec![self.parent, self.child] } else { vec![self.parent] }
+        }
+        fn hold_down(&self, _: &str, _: bool) {}
+        fn start(&self, _: &str) -> Result<(), FaultError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_child_that_was_born_during_the_look_is_stopped_too() {
+        let mut processes: Vec<Child> =
+            (0..2).map(|_| Command::new("sleep").arg("300").spawn().unwrap()).collect();
+        let [parent, child] = [0, 1].map(|at| processes[at].id().cast_signed());
+        let frozen =
+            freeze(&Late { parent, child, looks: AtomicUsize::new(0) }, "store", Duration::from_secs(10));
+        let states = [parent, child].map(state);
+        for process in &mut processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        assert_eq!(states, [State::Stopped; 2], "{frozen:?}");
+        assert_eq!(frozen.unwrap().len(), 2);
     }
 
     #[test]

@@ -329,6 +329,12 @@ impl Session {
             }
             Request::Residue => {
                 let mut found = self.leases.residue();
+                match schism_nemesis::linux::residue() {
+                    Ok(kernel) => found.extend(kernel),
+                    Err(error) => {
+                        found.push(format!("the kernel could not be asked for our packet filters: {error}"))
+                    }
+                }
                 let supervisor = Arc::clone(&self.supervisor);
                 let marks: Vec<String> =
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();

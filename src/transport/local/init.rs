@@ -164,15 +164,15 @@ fn inner(
     outer_alive: &OwnedFd,
 ) -> Result<(), (u64, Refusal)> {
     let id = begin.id;
-    let (mut cluster, children) = bring_up(begin, executable).map_err(|refusal| (id, refusal))?;
+    let mut cluster = bring_up(begin, executable).map_err(|refusal| (id, refusal))?;
     // Nobody is listening any more once this fails: there is nothing to say and all is said.
     if channel.send(&Answered { id, result: Ok(()) }, &[]).is_ok() {
-        cluster.serve(channel, outer_alive, &children);
+        cluster.serve(channel, outer_alive);
     }
     Ok(())
 }
 
-fn bring_up(begin: Begin, executable: OwnedFd) -> Result<(Cluster, SignalFd), Refusal> {
+fn bring_up(begin: Begin, executable: OwnedFd) -> Result<Cluster, Refusal> {
     const PREPARE: &str = "prepare the cluster's init";
     prctl::set_pdeathsig(Signal::SIGKILL).during(PREPARE)?;
     prctl::set_name(c"schism-cluster").during(PREPARE)?;
@@ -187,7 +187,8 @@ fn bring_up(begin: Begin, executable: OwnedFd) -> Result<(Cluster, SignalFd), Re
 
     let networks = links::build(begin.nodes)?;
     let machine = node_root::take_over()?;
-    let mut cluster = Cluster { executable, own_processes, expose: begin.expose, nodes: Vec::new() };
+    let mut cluster =
+        Cluster { executable, own_processes, children, expose: begin.expose, nodes: Vec::new() };
     let mut booting = Vec::new();
     for (index, network) in networks.into_iter().enumerate() {
         machine.lay(index, begin.nodes)?;
@@ -196,7 +197,7 @@ fn bring_up(begin: Begin, executable: OwnedFd) -> Result<(Cluster, SignalFd), Re
         cluster.nodes.push(Node { network, init: boot.init });
     }
     booting.into_iter().try_for_each(wait_until_ready)?;
-    Ok((cluster, children))
+    Ok(cluster)
 }
 
 /// The nodes of a running cluster.
@@ -204,6 +205,8 @@ struct Cluster {
     executable: OwnedFd,
     /// The process namespace of the cluster's init.
     own_processes: OwnedFd,
+    /// Readable when a child has ended.
+    children: SignalFd,
     expose: Vec<PathBuf>,
     nodes: Vec<Node>,
 }
@@ -265,12 +268,12 @@ impl Cluster {
     }
 
     /// Answers the controller until it, or the outer process, is gone.
-    fn serve(&mut self, channel: &Channel, outer_alive: &OwnedFd, children: &SignalFd) {
+    fn serve(&mut self, channel: &Channel, outer_alive: &OwnedFd) {
         loop {
             let mut fds = [
                 PollFd::new(channel.as_fd(), PollFlags::POLLIN),
                 PollFd::new(outer_alive.as_fd(), PollFlags::POLLIN),
-                PollFd::new(children.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
             ];
             match poll(&mut fds, PollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
@@ -285,8 +288,7 @@ impl Cluster {
                 return;
             }
             if child_ended {
-                while let Ok(Some(_)) = children.read_signal() {}
-                reap();
+                self.collect();
             }
             if asked && self.serve_one(channel).is_none() {
                 return;
@@ -350,17 +352,37 @@ impl Cluster {
         wait_until_ready(booting.ready)
     }
 
+    /// Collects the children that have ended.
+    fn collect(&self) {
+        while let Ok(Some(_)) = self.children.read_signal() {}
+        reap();
+    }
+
     /// Kills everything that runs on a node and waits until it is gone.
     fn power_off(&self, index: usize) -> Result<(), Refusal> {
         let step = || format!("power off n{}", index + 1);
         let init = &self.node(index)?.init;
-        if !has_ended(&init.handle, PollTimeout::ZERO).during(step())? {
-            // Only this process collects its children, so the number still is this child's.
-            kill(init.pid, Signal::SIGKILL).during(step())?;
-            // The kernel ends a first process only after every other process of the namespace.
-            has_ended(&init.handle, PollTimeout::NONE).during(step())?;
+        if has_ended(&init.handle, PollTimeout::ZERO).during(step())? {
+            return Ok(());
         }
-        Ok(())
+        // Only this process collects its children, so the number still is this child's.
+        kill(init.pid, Signal::SIGKILL).during(step())?;
+        // The kernel ends a first process only after every other process of the namespace is collected. The node's programs
+        // are this process's children, so it has to collect them meanwhile.
+        loop {
+            let mut fds = [
+                PollFd::new(init.handle.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                result => result.during(step())?,
+            };
+            self.collect();
+            if has_ended(&init.handle, PollTimeout::ZERO).during(step())? {
+                return Ok(());
+            }
+        }
     }
 
     /// Starts a program on a node. It is in all of the node's namespaces, but its parent is the cluster's init.

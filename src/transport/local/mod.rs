@@ -32,7 +32,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,8 +56,11 @@ use super::{AgentPipe, Node, Transport, TransportError};
 pub const NODES_MAX: usize = 32;
 /// The hidden subcommand that runs [`cluster_init_main`].
 pub const INIT_COMMAND: &str = "cluster-init";
+const UP: &str = "bring up a local cluster";
 /// The executable of the calling process, also where its file has been replaced meanwhile.
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
+/// What the cluster's init has to say for itself, in the log directory.
+const CLUSTER_LOG: &str = "cluster.log";
 /// Longer than the slowest bring-up on a machine that is of any use.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than the kernel needs to kill a cluster. Then the outer process is killed, which kills the cluster too.
@@ -103,7 +106,7 @@ pub struct LocalCluster {
 pub async fn up(options: LocalOptions) -> Result<LocalCluster, TransportError> {
     if !(1..=NODES_MAX).contains(&options.nodes) {
         return Err(TransportError {
-            step: "bring up a local cluster".to_owned(),
+            step: UP.to_owned(),
             reason: format!(
                 "{} nodes do not make one: a local cluster has 1 to {NODES_MAX} nodes",
                 options.nodes
@@ -114,7 +117,7 @@ pub async fn up(options: LocalOptions) -> Result<LocalCluster, TransportError> {
     let nodes: Vec<Node> = (0..options.nodes)
         .map(|node| Node { name: format!("n{}", node + 1).into(), address: IpAddr::V4(links::address(node)) })
         .collect();
-    let log = log_file(options.agent_log_dir.as_deref(), "cluster.log")?;
+    let log = log_file(options.agent_log_dir.as_deref(), CLUSTER_LOG)?;
     let mut running = Running::start(&options.exe, log)?;
     let remote = Arc::clone(&running.remote);
     let begin = Request::Begin {
@@ -126,25 +129,24 @@ pub async fn up(options: LocalOptions) -> Result<LocalCluster, TransportError> {
         remote.ask(begin, &[]).await?;
         LocalDialer::new(Arc::clone(&remote), nodes.clone()).await
     };
-    let dialer = match timeout(UP_WITHIN, begun).await {
-        Ok(Ok(dialer)) => dialer,
-        Ok(Err(refusal)) => {
-            running.end().await?;
-            return Err(explain(&refusal));
+    let error = match timeout(UP_WITHIN, begun).await {
+        Ok(Ok(dialer)) => {
+            let running = Mutex::new(Some(running));
+            let agent_log_dir = options.agent_log_dir;
+            return Ok(LocalCluster { nodes, agent_log_dir, remote, dialer, running });
         }
-        Err(_) => {
-            running.end().await?;
-            return Err(TransportError {
-                step: "bring up a local cluster".to_owned(),
-                reason: format!(
-                    "it is not up after {} s; a file system of this machine that does not answer (NFS, sshfs) may be why",
-                    UP_WITHIN.as_secs()
-                ),
-            });
-        }
+        Ok(Err(refusal)) => explain(&refusal),
+        Err(_) => TransportError {
+            step: UP.to_owned(),
+            reason: format!(
+                "it is not up after {} s; a file system of this machine that does not answer (NFS, sshfs) may be why",
+                UP_WITHIN.as_secs()
+            ),
+        },
     };
-    let agent_log_dir = options.agent_log_dir;
-    Ok(LocalCluster { nodes, agent_log_dir, remote, dialer, running: Mutex::new(Some(running)) })
+    // Why it is not up matters more than why it is not down, should both be the case.
+    let _ = running.end().await;
+    Err(if error.step == remote::REACH { running.died(&options, error) } else { error })
 }
 
 /// Says what a refusal means on this machine.
@@ -195,7 +197,8 @@ struct Running {
     child: Child,
     /// Readable when the child has ended, and with it everything of the cluster.
     ended: OwnedFd,
-    collected: bool,
+    /// How it ended, once it is collected.
+    status: Option<ExitStatus>,
 }
 
 impl Running {
@@ -214,7 +217,7 @@ impl Running {
             .spawn()
             .map_err(failed(step()))?;
         match sys::pidfd_open(i32::try_from(child.id()).unwrap_or_default()) {
-            Ok(ended) => Ok(Self { remote, child, ended, collected: false }),
+            Ok(ended) => Ok(Self { remote, child, ended, status: None }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -244,8 +247,21 @@ impl Running {
 
     fn collect(&mut self) {
         // It has ended, so this does not block; it fails only where somebody else has collected it.
-        let _ = self.child.wait();
-        self.collected = true;
+        self.status = Some(self.child.wait().unwrap_or_default());
+    }
+
+    /// What to say when the cluster's init has ended without a word.
+    fn died(&self, options: &LocalOptions, error: TransportError) -> TransportError {
+        let Some(status) = self.status else { return error };
+        let log = options.agent_log_dir.as_ref().map_or_else(
+            || "give it a log directory to see more".to_owned(),
+            |directory| format!("see {}", directory.join(CLUSTER_LOG).display()),
+        );
+        let exe = options.exe.display();
+        TransportError {
+            step: UP.to_owned(),
+            reason: format!("{exe} {INIT_COMMAND} ended ({status}); {log}"),
+        }
     }
 
     /// Waits without a runtime.
@@ -258,7 +274,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.collected {
+        if self.status.is_some() {
             return;
         }
         self.remote.hang_up();

@@ -13,7 +13,7 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -27,7 +27,9 @@ const MACHINE: &str = "/machine";
 /// Where the nodes' disks and roots are in the cluster's mount namespace.
 const NODES: &str = "/nodes";
 /// Directories of the machine's root that a node makes itself.
-const FRESH: [&str; 6] = ["proc", "sys", "dev", "run", "tmp", "lost+found"];
+const FRESH: [&str; 5] = ["proc", "sys", "dev", "run", "tmp"];
+/// The machine's file system check keeps things here; a node has nothing to check.
+const LOST: &str = "lost+found";
 /// Where nodes write although an ordinary user may not write there on the machine: these belong to the node's root.
 const OWNED: [&str; 16] = [
     "etc",
@@ -77,7 +79,6 @@ fn bind_read_only(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn open_path(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
 }
 
@@ -136,11 +137,11 @@ impl Machine {
         // A mount of its own, so that the node can pivot into it.
         bind(&disk.root, &disk.root, MsFlags::empty()).during(step())?;
         for entry in entries(Path::new(MACHINE)).during("read the machine's root directory")? {
-            if !FRESH.iter().any(|fresh| entry == *fresh) {
+            if entry != LOST && !FRESH.iter().any(|fresh| entry == *fresh) {
                 disk.show(&Path::new("/").join(entry)).during(step())?;
             }
         }
-        for fresh in FRESH.iter().filter(|fresh| **fresh != "lost+found") {
+        for fresh in FRESH {
             make_directory(&disk.root.join(fresh), 0o755).during(step())?;
         }
         for owned in OWNED {
@@ -189,10 +190,7 @@ impl Disk<'_> {
         } else if kind.is_file() {
             show_file(&from, &to, &metadata)
         } else {
-            // A socket or pipe has its other end on the machine, a device belongs to it.
-            debug_assert!(
-                kind.is_socket() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device()
-            );
+            // A socket or a pipe has its other end on the machine, and a device belongs to it.
             Ok(())
         }
     }
@@ -239,14 +237,8 @@ impl Disk<'_> {
         let options =
             format!("lowerdir={},upperdir={},workdir={}", from.display(), upper.display(), work.display());
         // `userxattr` is how an overlay keeps its marks in a user namespace.
-        let mounted = mount(
-            Some("overlay"),
-            to,
-            Some("overlay"),
-            MsFlags::empty(),
-            Some(format!("{options},userxattr").as_str()),
-        );
-        Ok(mounted?)
+        let options = format!("{options},userxattr");
+        Ok(mount(Some("overlay"), to, Some("overlay"), MsFlags::empty(), Some(options.as_str()))?)
     }
 
     /// `/var/tmp` is as private as `/tmp`, and like a disk's it survives a power cycle.

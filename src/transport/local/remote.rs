@@ -10,6 +10,9 @@ use tokio::sync::Mutex;
 use super::control::{Answered, Asked, Channel, During, Refusal, Request};
 use super::sys;
 
+/// The step that fails when the cluster's init is gone.
+pub(super) const REACH: &str = "reach the cluster";
+
 /// Asks one question at a time.
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -35,19 +38,18 @@ impl Remote {
         request: Request,
         fds: &[BorrowedFd<'_>],
     ) -> Result<Vec<OwnedFd>, Refusal> {
-        const STEP: &str = "reach the cluster";
         let mut turn = self.turn.lock().await;
         let id = *turn;
         *turn += 1;
         let asked = Asked { id, request };
-        let gone = || Refusal::new(STEP, "the cluster is down");
+        let gone = || Refusal::new(REACH, "the cluster is down");
         match self.channel.async_io(Interest::WRITABLE, |channel| channel.send(&asked, fds)).await {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(gone()),
-            result => result.during(STEP)?,
+            result => result.during(REACH)?,
         }
         loop {
             let received = self.channel.async_io(Interest::READABLE, Channel::receive::<Answered>).await;
-            let (answered, fds) = received.during(STEP)?.ok_or_else(gone)?;
+            let (answered, fds) = received.during(REACH)?.ok_or_else(gone)?;
             if answered.id == id {
                 return answered.result.map(|()| fds);
             }

@@ -88,15 +88,15 @@ pub(super) fn close_all_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the program about to be executed the signals it would have on a fresh machine: nothing blocked, and the signals
-/// that Rust's runtime or the cluster's init ignore back to their defaults.
+/// Gives the program about to be executed the signals it would have on a fresh machine: nothing blocked, nothing ignored,
+/// whatever Rust's runtime, the cluster's init or whoever started the controller ignores.
 ///
 /// # Errors
 /// The kernel's.
 pub(super) fn default_signals() -> io::Result<()> {
-    for ignored in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+    for any in Signal::iterator().filter(|any| !matches!(any, Signal::SIGKILL | Signal::SIGSTOP)) {
         // SAFETY: a default disposition runs no code of ours.
-        unsafe { signal(ignored, SigHandler::SigDfl) }?;
+        unsafe { signal(any, SigHandler::SigDfl) }?;
     }
     Ok(SigSet::all().thread_unblock()?)
 }

@@ -65,16 +65,18 @@ impl<'a, 'h> Scene<'a, 'h> {
     }
 }
 
-/// The contradiction in the history of one key that the engine found impossible.
+/// The contradiction in the history of one key that the engine found impossible. The effort is shared by so many
+/// `keys`.
 pub(super) fn explain<'h>(
     key: Option<&'h Value>,
     operations: &[Operation<'h>],
     members: &[(usize, Option<Action<&'h Value>>)],
     finding: &Finding<'h>,
+    keys: usize,
 ) -> Violation {
     let scene = Scene::new(key, operations, members, finding);
     let narrator = Narrator::new(&scene);
-    let mut core = Core::new(&scene.past, finding.values.count());
+    let mut core = Core::new(&scene.past, finding.values.count(), keys);
     let story = pattern::find(&scene).filter(|story| core.is_impossible(&story.calls()));
     let (summary, explanation, mut sources) = match story {
         Some(story) => {

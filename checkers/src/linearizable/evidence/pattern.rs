@@ -68,8 +68,8 @@ impl Story {
     }
 }
 
-/// Values written more often than this are left to shrinking.
-const MAX_WRITERS: usize = 4;
+/// Values written more often than this are left to shrinking: nobody follows so many writes.
+const MAX_WRITERS: usize = 64;
 
 /// A contradiction of the culprit that has a name, if there is one. The caller has the engine confirm it.
 pub(super) fn find(scene: &Scene<'_, '_>) -> Option<Story> {

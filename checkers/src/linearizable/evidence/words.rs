@@ -116,33 +116,46 @@ impl<'a, 'h> Narrator<'a, 'h> {
         let at = seconds(end);
         let one = story.newer_after == story.newer_before;
         let reason = match newer_call.action {
+            _ if !one => {
+                let after = &scene.past[story.newer_after];
+                format!(
+                    "{old} and {newer} were written once each, and {newer} was there both before {the_culprit} began (by \
+                     {at}: {name}) and after {old} had come (at {}: {})",
+                    seconds(scene.operation(after).invocation.time),
+                    self.name(after)
+                )
+            }
             Action::Read(_) => format!(
                 "{old} was no longer there: {name} had already returned {newer} by {at}, {gap} before {the_culprit} began"
             ),
-            Action::Write(_) if one => {
+            Action::Write(_) => {
                 format!(
                     "{old} had been overwritten by {name}, acknowledged at {at}, {gap} before {the_culprit} began"
                 )
             }
-            Action::Cas(..) if one => {
+            Action::Cas(..) => {
                 format!(
                     "{old} had been replaced by {name}, acknowledged at {at}, {gap} before {the_culprit} began"
                 )
             }
-            Action::Write(_) | Action::Cas(..) => format!(
-                "{old} was no longer there: {newer} came after it and was in the register by {at} ({name}), {gap} before \
-                 {the_culprit} began"
-            ),
         };
         let mut explanation = Vec::new();
         match (story.writers.as_slice(), story.there_by) {
             ([], _) => explanation.push(format!("{old} is the initial value; nothing wrote it.")),
             (writers, there_by) => {
-                for writer in writers {
-                    explanation.push(self.account(*writer));
-                }
-                if let [_] = writers {
-                    explanation.push(format!("Nothing else wrote {old}."));
+                match writers {
+                    [writer] => explanation.push(format!(
+                        "{} No other write of {old} began before {the_culprit} ended.",
+                        self.account(*writer)
+                    )),
+                    writers => {
+                        let last = there_by.map_or(String::new(), |last| self.account(last));
+                        let count = writers.len();
+                        explanation.push(format!(
+                            "{old} was written {count} times; the last write of it to end was:"
+                        ));
+                        explanation.push(last);
+                    }
                 }
                 if let Some(there_by) = there_by.filter(|there_by| !writers.contains(there_by)) {
                     let at = seconds(completed(scene.operation(&scene.past[there_by])));
@@ -151,9 +164,11 @@ impl<'a, 'h> Narrator<'a, 'h> {
                 }
             }
         }
-        let relation =
-            if story.there_by.is_some() { format!(", after {old} was there") } else { String::new() };
-        explanation.push(format!("{} It began{relation}.", self.account(story.newer_after)));
+        let newer_after = self.account(story.newer_after);
+        explanation.push(match story.there_by {
+            Some(_) => format!("{newer_after} It began after {old} was there."),
+            None => newer_after,
+        });
         if !one {
             explanation.push(format!(
                 "{} So {newer} was in the register by {at}.",
@@ -197,15 +212,14 @@ impl<'a, 'h> Narrator<'a, 'h> {
         if at < end {
             return None;
         }
-        let (count, verb) = match between.len() {
-            1 => ("One more write or cas".to_owned(), "was"),
-            count => (format!("{count} more writes and cas"), "were"),
-        };
-        Some(format!(
-            "{count} {verb} acknowledged before it began, the last one {} at {}.",
-            self.name(last),
-            seconds(at)
-        ))
+        let last = self.name(last);
+        Some(match between.len() {
+            1 => format!("Another one was acknowledged before it began: {last} at {}.", seconds(at)),
+            count => format!(
+                "{count} more writes and cas were acknowledged before it began, the last one {last} at {}.",
+                seconds(at)
+            ),
+        })
     }
 
     fn taken_twice(&self, culprit: usize, first: usize, writer: Option<usize>) -> Told {
