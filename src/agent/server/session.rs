@@ -329,19 +329,15 @@ impl Session {
             }
             Request::Residue => {
                 let mut found = self.leases.residue();
-                match schism_nemesis::linux::residue() {
-                    Ok(kernel) => found.extend(kernel),
-                    Err(error) => {
-                        found.push(format!("the kernel could not be asked for our packet filters: {error}"))
-                    }
-                }
                 let supervisor = Arc::clone(&self.supervisor);
                 let marks: Vec<String> =
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
                 let kernel = Arc::clone(&self.kernel);
                 let more = blocking(move || {
-                    let mut found =
-                        kernel().map_err(|error| format!("ask the kernel for faults: {error}"))?;
+                    // What cannot be known is not clean.
+                    let mut found = kernel().unwrap_or_else(|error| {
+                        vec![format!("the kernel could not be asked for faults: {error}")]
+                    });
                     found.extend(supervisor.residue(&marks));
                     Ok(found)
                 });
