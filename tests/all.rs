@@ -6,4 +6,8 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod agent;
+mod local_cluster;
+mod report;
 mod scheduler;
+mod support;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows about clusters, clients or files.
 
+pub mod linearizable;
 mod result;
 
 pub use result::{CheckResult, Validity, Violation};

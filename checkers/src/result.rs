@@ -30,9 +30,13 @@ pub struct CheckResult {
     pub keys: usize,
     /// Client operations checked.
     pub operations: usize,
-    /// Evidence, the clearest first. Empty unless `validity` is `violation`.
+    /// How many keys contradict the model: all of them, also those beyond the ones explained in `violations`.
+    #[serde(default)]
+    pub violating_keys: usize,
+    /// Evidence, the clearest first: fewest operations, then earliest. Empty unless `validity` is `violation`.
     pub violations: Vec<Violation>,
-    /// Why the answer is `unknown`: which budget ran out, and how far the checker came.
+    /// What stayed undecided: which budget ran out, where, and how far the checker came. Also set beside a violation
+    /// when other keys are undecided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unknown: Option<String>,
     /// Seconds the check took.

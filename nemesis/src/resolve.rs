@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::node::{NodeFault, Peer};
 use crate::shapes::{self, Cut};
 use crate::timeline::{Partition, Planned, Victims};
 
 /// Who has which role at a moment, as far as anybody knows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roles {
     /// The node that leads.
     pub leader: Option<String>,
 }
 
 /// A fault spelled out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     /// What each node has to do. Nodes with nothing to do are missing.
     pub nodes: BTreeMap<String, Vec<NodeFault>>,

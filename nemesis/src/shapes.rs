@@ -4,10 +4,12 @@
 
 use std::slice;
 
+use serde::{Deserialize, Serialize};
+
 use crate::timeline::{Direction, Partition};
 
 /// One direction of one link: what `from` sends does not reach `to`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Cut {
     /// The sender.
     pub from: String,

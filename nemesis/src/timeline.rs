@@ -14,7 +14,7 @@ pub struct Timeline {
 
 /// One fault with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedFault {
     /// Its kind and a number, unique in the run: `partition-1`.
     pub id: String,
@@ -32,6 +32,11 @@ impl PlannedFault {
     /// When it ends, in nanoseconds since the start of the load.
     pub fn end_ns(&self) -> u64 {
         self.at_ns.saturating_add(self.for_ns)
+    }
+
+    /// What it does, in one line: see [`Planned::describe`].
+    pub fn describe(&self) -> String {
+        self.fault.describe()
     }
 }
 

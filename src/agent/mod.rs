@@ -1,10 +1,12 @@
 //! The agent: the part of Schism that runs on every node, and how the controller talks to it.
 //!
-//! `protocol` is the frames both sides exchange, `server` is `schism agent`, `handle` is the controller's end. The agent
-//! knows its own node only: no cluster, no plan, no history.
+//! `protocol` is what both sides say, `frame` how it travels, `server` is `schism agent`, `handle` is the controller's end.
+//! The agent knows its own node only: no cluster, no plan, no history.
 
+pub mod frame;
 pub mod handle;
+mod outbox;
 pub mod protocol;
 pub mod server;
 
-pub use handle::{AgentError, Handle};
+pub use handle::{AgentError, AgentEvent, Handle, RunOutput};

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use schism_nemesis::node::{Evidence, NodeFault};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,16 @@ pub const VERSION: u32 = 1;
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Raw bytes in one chunk of bulk data.
 pub const CHUNK_LEN: usize = 256 << 10;
+/// The most a command's stdout and stderr can each keep, whatever `output_max` says: escaped as JSON, both still fit into
+/// one frame.
+pub const OUTPUT_LEN_MAX: usize = 1 << 20;
+/// Requests that may be open on one pipe at a time, heartbeats not counted.
+pub const REQUESTS_MAX: usize = 256;
+/// How often the controller sends a heartbeat.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// Without any frame from the controller for this long, the agent takes it for dead, heals everything and exits, whatever
+/// the pipe says.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// A request; the agent answers every `id` exactly once with a final response, after any number of chunks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +42,8 @@ pub struct ToAgent {
 /// An answer to the request with this `id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FromAgent {
-    /// The request's id; 0 for what the agent says unasked ([`Response::Exited`], [`Response::LeaseExpired`]).
+    /// The request's id; 0 for what the agent says unasked ([`Response::Exited`], [`Response::LeaseExpired`],
+    /// [`Response::RenewFailed`]).
     pub id: u64,
     /// The answer.
     pub response: Response,
@@ -127,6 +139,8 @@ pub enum Response {
     Exited { name: String, pid: i32, code: Option<i32>, signal: Option<i32> },
     /// Unasked: a lease ran out and the fault was healed.
     LeaseExpired { id: String },
+    /// Unasked: a fault in force could not be renewed, so the kernel may end it by itself before it is healed.
+    RenewFailed { id: String, reason: String },
 }
 
 /// The state of a supervised process.

@@ -11,7 +11,7 @@
 //! - a read asks a majority, takes the value with the highest tag and stores it back at a majority before it answers.
 //!
 //! Two things are easy to get wrong. A tag must never name two values, not even across a crash in the middle of a write:
-//! see [`tag`]. And a node must not tell others of a value that a crash could still take away from it: see [`storage`].
+//! see `tag.rs`. And a node must not tell others of a value that a crash could still take away from it: see `storage.rs`.
 //!
 //! The client's interface: `GET /register/KEY` answers `{"value":…}` (null when never written), `PUT /register/KEY` with
 //! `{"value":…}` answers `{}`, `GET /health` answers `{"health":true,"node":…,"mode":…}`. Errors are

@@ -1,1 +1,369 @@
 //! The life of a run: from a plan to a verdict, whatever happens on the way.
+//!
+//! Every step after the clients have begun runs whatever happened before it: a failed heal, log or teardown is reported in its
+//! own right and never costs the verdict. How each step is done is the business of the other parts.
+//!
+//! | file | what |
+//! |---|---|
+//! | `fleet` | the agents, started again when they die |
+//! | `system` | the system under test: start, health, stop, logs |
+//! | `roles`, `ask` | who leads; one question to a node |
+//! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
+//! | `load` | generator, clients and nemesis through the scheduler |
+//! | `conclude` | checkers, verdict, report; also for crashed runs |
+//! | `live`, `interrupt` | the status line; Ctrl-C |
+
+mod ask;
+pub mod conclude;
+mod faults;
+mod fleet;
+mod interrupt;
+mod live;
+mod load;
+mod roles;
+mod system;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use schism_workloads::Dialer;
+
+use crate::plan::Plan;
+use crate::report::{Reason, Results, Timing, Version};
+use crate::store::{self, RunDir, StoreError};
+use crate::system::{NodeSetup, install};
+use crate::transport::local::{self, LocalOptions};
+use crate::transport::{Transport, TransportError};
+use crate::verdict::Verdict;
+use faults::Faults;
+use fleet::{Fleet, NodeEvent};
+use interrupt::Interrupt;
+use live::{Live, Printer};
+use roles::RoleWatch;
+
+use crate::agent::AgentEvent;
+
+/// How a run is carried out, as far as the plan does not say.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where run directories go.
+    pub runs: PathBuf,
+    /// No progress.
+    pub quiet: bool,
+    /// The command that repeats this run.
+    pub command: String,
+}
+
+/// A run that could not even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The run directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// This machine refuses threads or signal handlers.
+    #[error("cannot start: {0}")]
+    Machine(#[from] std::io::Error),
+}
+
+/// What is left of a run.
+pub struct Finished {
+    /// Its directory.
+    pub dir: RunDir,
+    /// Its results; absent when a second Ctrl-C said to leave.
+    pub results: Option<Results>,
+    /// The verdict, also without results.
+    pub verdict: Verdict,
+}
+
+/// Carries out `plan`; `source` is the text of the test file.
+///
+/// # Errors
+/// The run could not begin. Everything later is in the results.
+pub fn run(plan: &Plan, source: &str, options: &Options) -> Result<Finished, RunError> {
+    let dir = RunDir::create(&options.runs, &plan.name)?;
+    store::start_logging(&dir.log())?;
+    dir.write(&dir.test(), source.as_bytes())?;
+    dir.write(&dir.plan(), &plan.to_json())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let finished = runtime.block_on(async {
+        let interrupt = Interrupt::listen()?;
+        let mut run = Run::new(plan, options, dir, interrupt);
+        run.live_through().await;
+        Ok(run.conclude())
+    });
+    // A client thread that blocks for ever must not keep the process alive.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    finished
+}
+
+/// A run on its way.
+struct Run<'a> {
+    plan: &'a Plan,
+    options: &'a Options,
+    dir: RunDir,
+    interrupt: Interrupt,
+    started: jiff::Timestamp,
+    versions: Vec<Version>,
+    reasons: Vec<Reason>,
+    timings: Vec<Timing>,
+    live: Live,
+}
+
+impl<'a> Run<'a> {
+    fn new(plan: &'a Plan, options: &'a Options, dir: RunDir, interrupt: Interrupt) -> Self {
+        Self {
+            plan,
+            options,
+            dir,
+            interrupt,
+            started: jiff::Timestamp::now(),
+            versions: Vec::new(),
+            reasons: Vec::new(),
+            timings: Vec::new(),
+            live: Live::default(),
+        }
+    }
+
+    fn against(&mut self, verdict: Verdict, what: String) {
+        tracing::error!(event = "reason", %verdict, %what);
+        self.reasons.push(Reason { verdict, what });
+    }
+
+    fn timed(&mut self, phase: &str, since: Instant) {
+        self.timings.push(Timing { phase: phase.to_owned(), seconds: since.elapsed().as_secs_f64() });
+    }
+
+    /// Everything up to the last byte of the history and of the logs. What goes wrong becomes a reason.
+    async fn live_through(&mut self) {
+        let printer = Printer::start(self.live.clone(), self.options.quiet);
+        self.live.phase("bringing the cluster up");
+        let begun = Instant::now();
+        let mut nodes = match self.bring_up().await {
+            Ok(nodes) => nodes,
+            Err(why) => {
+                self.against(Verdict::Infra, why);
+                return;
+            }
+        };
+        self.timed("bring the cluster up", begun);
+        self.on_nodes(&mut nodes).await;
+        self.live.phase("taking the cluster down");
+        let begun = Instant::now();
+        nodes.fleet.bye().await;
+        if let Err(error) = nodes.transport.close().await {
+            self.against(Verdict::Residue, error.to_string());
+        }
+        self.timed("take the cluster down", begun);
+        drop(printer);
+    }
+
+    /// The cluster with an agent on every node, and what the system needs there.
+    async fn bring_up(&mut self) -> Result<Nodes, String> {
+        let installed = {
+            let wanted = self.plan.system.clone();
+            let provided = tokio::task::spawn_blocking(move || install::provide(&wanted));
+            provided.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
+        };
+        self.versions
+            .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
+        let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
+        let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
+        let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
+        let (fleet, events) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                // The cluster must not outlive a failed start; what closing says adds nothing to the error.
+                let _ = transport.close().await;
+                return Err(error.to_string());
+            }
+        };
+        tracing::info!(event = "cluster up", nodes = transport.nodes().len());
+        Ok(Nodes {
+            dialer: transport.dialer(),
+            transport,
+            fleet,
+            events: Some(events),
+            setups: Arc::new(setups),
+            surprises: Arc::default(),
+        })
+    }
+
+    async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
+        let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
+        options.expose.extend(expose.iter().cloned());
+        options.agent_log_dir = Some(self.dir.path().join("nodes"));
+        Ok(Arc::new(local::up(options).await?))
+    }
+
+    /// From the start of the system to its stop.
+    async fn on_nodes(&mut self, nodes: &mut Nodes) {
+        let begun = Instant::now();
+        self.live.phase("starting the system");
+        let up = async {
+            system::start(&nodes.fleet, &nodes.setups).await?;
+            system::healthy(&nodes.fleet, &nodes.dialer, &nodes.setups).await
+        };
+        let up = tokio::select! {
+            up = up => up,
+            () = self.interrupt.stop.cancelled() => Err("interrupted before the system was up".to_owned()),
+        };
+        self.timed("start the system", begun);
+        match up {
+            Ok(()) => self.under_load(nodes).await,
+            Err(why) => self.against(Verdict::Infra, why),
+        }
+        self.live.phase("collecting");
+        let begun = Instant::now();
+        for missing in system::fetch_logs(&nodes.fleet, &nodes.setups, &self.dir).await {
+            // A log that is missing does not change what the history says.
+            tracing::warn!(event = "not collected", %missing);
+        }
+        for why in system::stop(&nodes.fleet, &nodes.setups).await {
+            self.against(Verdict::Residue, why);
+        }
+        for why in residue(&nodes.fleet).await {
+            self.against(Verdict::Residue, why);
+        }
+        self.timed("collect", begun);
+    }
+
+    /// Load and faults, heal, settle, final reads.
+    async fn under_load(&mut self, nodes: &mut Nodes) {
+        let roles = nodes.roles();
+        let watch = roles.as_ref().map(|roles| roles.watch());
+        let process = nodes.setups.first().and_then(|setup| setup.processes.first());
+        let process = process.map(|process| process.name.clone()).unwrap_or_default();
+        let faults =
+            Faults::new(Arc::clone(&nodes.fleet), &self.plan.faults, roles, &process, self.live.clone());
+        let listener = nodes.listen(&faults);
+        let load = match load::Load::new(self.plan, nodes, &faults, &self.live, &self.dir) {
+            Ok(load) => load,
+            Err(why) => {
+                self.against(Verdict::Infra, why);
+                return;
+            }
+        };
+        let interrupt = self.interrupt.clone();
+        let outcome = load.drive(nodes, &faults, &self.live, &interrupt).await;
+        self.timings.extend(outcome.timings);
+        self.reasons.extend(outcome.reasons);
+        if let Some(watch) = watch {
+            watch.abort();
+        }
+        listener.abort();
+        for what in std::mem::take(&mut *nodes.surprises.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.against(Verdict::Infra, what);
+        }
+    }
+
+    /// Judges the history, writes results and report.
+    fn conclude(self) -> Finished {
+        let Self { plan, options, dir, interrupt, started, mut versions, reasons, timings, .. } = self;
+        versions
+            .insert(0, Version { what: "schism".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() });
+        versions.push(Version { what: "Linux".to_owned(), version: kernel() });
+        if interrupt.leave.is_cancelled() {
+            let verdict = reasons.iter().fold(Verdict::Void, |worst, reason| worst.worst(reason.verdict));
+            return Finished { dir, results: None, verdict };
+        }
+        let facts = conclude::facts(plan, &started.to_string(), versions, &options.command);
+        let conclusion = conclude::conclude(&dir, plan, facts, reasons, timings);
+        let verdict = conclusion.results.verdict;
+        for problem in &conclusion.unwritten {
+            eprintln!("schism: {problem}");
+        }
+        Finished { dir, results: Some(conclusion.results), verdict }
+    }
+}
+
+/// The cluster of a run.
+struct Nodes {
+    transport: Arc<dyn Transport>,
+    dialer: Arc<dyn Dialer>,
+    fleet: Arc<Fleet>,
+    events: Option<tokio::sync::mpsc::UnboundedReceiver<NodeEvent>>,
+    setups: Arc<Vec<NodeSetup>>,
+    /// What happened on the nodes that nobody had ordered, one sentence each.
+    surprises: Arc<Mutex<Vec<String>>>,
+}
+
+impl Nodes {
+    /// Listens to what the nodes say unasked. An agent that died is started again, so that it heals what the dead one
+    /// left; a process that ended and was not meant to is told at the end.
+    fn listen(&mut self, faults: &Arc<Faults>) -> tokio::task::JoinHandle<()> {
+        let Some(mut events) = self.events.take() else { return tokio::spawn(std::future::ready(())) };
+        let (fleet, faults, surprises) =
+            (Arc::clone(&self.fleet), Arc::clone(faults), Arc::clone(&self.surprises));
+        tokio::spawn(async move {
+            while let Some(NodeEvent { node, event }) = events.recv().await {
+                let name = Arc::clone(&fleet.nodes()[node].name);
+                match event {
+                    AgentEvent::Exited { name: process, pid, code, signal } => {
+                        tracing::warn!(event = "process ended", node = %name, %process, pid, code, signal);
+                        let how = match (code, signal) {
+                            (Some(code), _) => format!("with code {code}"),
+                            (None, Some(signal)) => format!("by signal {signal}"),
+                            (None, None) => "in an unknown way".to_owned(),
+                        };
+                        let what = format!(
+                            "{process} on {name} ended {how}, and no fault had done it; see its log."
+                        );
+                        surprises.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+                    }
+                    AgentEvent::LeaseExpired { id } => {
+                        tracing::warn!(event = "lease expired", node = %name, fault = %id);
+                        faults.ended_early(node, Some(&id), &format!("its lease ran out on {name}"));
+                    }
+                    AgentEvent::RenewFailed { id, reason } => {
+                        tracing::warn!(event = "renewal failed", node = %name, fault = %id, %reason);
+                        faults.ended_early(
+                            node,
+                            Some(&id),
+                            &format!("it could not be renewed on {name}: {reason}"),
+                        );
+                    }
+                    AgentEvent::Gone { reason } => {
+                        tracing::warn!(event = "agent gone", node = %name, %reason);
+                        faults.ended_early(node, None, &format!("the agent on {name} died"));
+                        if let Err(error) = fleet.agent(node).await {
+                            let what =
+                                format!("The agent on {name} died and could not be started again: {error}");
+                            surprises.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn roles(&self) -> Option<Arc<RoleWatch>> {
+        let asked: Vec<_> = self
+            .setups
+            .iter()
+            .filter_map(|setup| Some((setup.node.clone(), setup.leader.clone()?)))
+            .collect();
+        (!asked.is_empty()).then(|| RoleWatch::new(Arc::clone(&self.dialer), asked))
+    }
+}
+
+/// What is still on the nodes, one sentence each. Agents that cannot be asked are named.
+async fn residue(fleet: &Arc<Fleet>) -> Vec<String> {
+    let found = fleet.each(|fleet, node| async move {
+        let name = fleet.nodes()[node].name.clone();
+        let agent = match fleet.agent(node).await {
+            Ok(agent) => agent,
+            Err(error) => return vec![format!("{name} could not be asked for residue: {error}")],
+        };
+        match agent.residue().await {
+            Ok(found) => found.into_iter().map(|found| format!("on {name}: {found}")).collect(),
+            Err(error) => vec![format!("{name} could not be asked for residue: {error}")],
+        }
+    });
+    found.await.concat()
+}
+
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}

@@ -6,10 +6,12 @@
 
 mod concurrency;
 mod rate;
+mod size;
 mod span;
 
 pub use concurrency::Concurrency;
 pub use rate::Rate;
+pub use size::Size;
 pub use span::Span;
 
 /// Why a quantity does not parse: what was expected, with an example.
@@ -17,13 +19,14 @@ pub use span::Span;
 #[error("{0}")]
 pub struct UnitError(pub String);
 
-/// The parser behind a JSON Schema `format`, for validators: `duration`, `rate` and `concurrency`.
+/// The parser behind a JSON Schema `format`, for validators: `duration`, `rate`, `size` and `concurrency`.
 ///
 /// `None` where the format is not one of ours.
 pub fn check_format(format: &str, text: &str) -> Option<Result<(), UnitError>> {
     match format {
         "duration" => Some(text.parse::<Span>().map(|_| ())),
         "rate" => Some(text.parse::<Rate>().map(|_| ())),
+        "size" => Some(text.parse::<Size>().map(|_| ())),
         "concurrency" => Some(text.parse::<Concurrency>().map(|_| ())),
         _ => None,
     }

@@ -1,3 +1,53 @@
 //! How Linux makes each fault: one file a mechanism, and the kernel interfaces they stand on.
+//!
+//! Mechanisms block: the agent runs them on threads of their own. They act on the network namespace and the processes of
+//! whoever calls them, and must not know the cluster, the plan or the controller.
 
+mod drop_from;
+mod kernel;
+mod kill;
 pub mod netlink;
+pub mod nftables;
+mod pause;
+mod poll;
+mod process;
+
+use std::io;
+
+use crate::node::{Mechanism, NodeFault};
+
+pub use drop_from::TABLE;
+
+/// The mechanism of `fault`.
+///
+/// `id` is the fault's identity on this node: two faults with the same data and different ids live side by side, and the
+/// same id with the same data finds in another process what this one left.
+pub fn mechanism(id: &str, fault: &NodeFault) -> Box<dyn Mechanism> {
+    match fault {
+        NodeFault::DropFrom { peers } => Box::new(drop_from::DropFrom::new(id, peers)),
+        NodeFault::Kill { process } => Box::new(kill::Kill::new(process)),
+        NodeFault::Pause { process } => Box::new(pause::Pause::new(process)),
+    }
+}
+
+/// Everything of ours that the kernel of this node still holds, one line each; empty is clean. Killed and stopped
+/// processes are not here: whoever supervises them knows.
+///
+/// # Errors
+/// The kernel could not be asked. Without the right to change packet filters nothing can be left there, and nothing can be
+/// asked either: that is clean too.
+pub fn residue() -> io::Result<Vec<String>> {
+    match drop_from::residue() {
+        Err(error) => match error.raw_os_error() {
+            Some(
+                libc::EPERM | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL,
+            ) => Ok(Vec::new()),
+            _ => Err(error),
+        },
+        found => found,
+    }
+}
+
+fn not_running(process: &str) -> String {
+    format!("nothing of the supervised process `{process}` runs on this node; start it first, or see its log")
+}

@@ -18,6 +18,9 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const NLM_F_DUMP: u16 = 0x300;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// How often a dump is asked for again when somebody changed things meanwhile.
+const DUMPS_MAX: usize = 20;
 const NLA_F_NESTED: u16 = 1 << 15;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 
@@ -27,6 +30,8 @@ pub const CREATE: u16 = 0x400;
 pub const EXCL: u16 = 0x200;
 /// Flag: append.
 pub const APPEND: u16 = 0x800;
+/// Flag of a deletion: fail when the object still holds others, instead of deleting them too.
+pub const NOT_RECURSIVE: u16 = 0x100;
 
 /// One netlink message under construction: type, flags, family header and attributes.
 #[derive(Clone, Debug)]
@@ -142,6 +147,14 @@ pub fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     found
 }
 
+/// One message as it arrived.
+struct Received {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    body: Vec<u8>,
+}
+
 /// A netlink socket in the calling thread's network namespace.
 #[derive(Debug)]
 pub struct Socket {
@@ -186,8 +199,8 @@ impl Socket {
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Receives one datagram and splits it into (type, sequence, body).
-    fn receive(&self) -> io::Result<Vec<(u16, u32, Vec<u8>)>> {
+    /// Receives one datagram and splits it into messages.
+    fn receive(&self) -> io::Result<Vec<Received>> {
         let mut buffer = vec![0_u8; 1 << 18];
         let length = loop {
             // SAFETY: the buffer is live and writable for the length given.
@@ -208,8 +221,9 @@ impl Socket {
                 break;
             }
             let kind = u16::from_ne_bytes([rest[4], rest[5]]);
+            let flags = u16::from_ne_bytes([rest[6], rest[7]]);
             let sequence = u32::from_ne_bytes([rest[8], rest[9], rest[10], rest[11]]);
-            messages.push((kind, sequence, rest[HEADER_LEN..total].to_vec()));
+            messages.push(Received { kind, flags, sequence, body: rest[HEADER_LEN..total].to_vec() });
             rest = &rest[((total + 3) & !3).min(rest.len())..];
         }
         Ok(messages)
@@ -230,7 +244,7 @@ impl Socket {
         message.encode(self.sequence, NLM_F_REQUEST | NLM_F_ACK, &mut bytes);
         self.send(&bytes)?;
         loop {
-            for (kind, sequence, body) in self.receive()? {
+            for Received { kind, sequence, body, .. } in self.receive()? {
                 if kind == NLMSG_ERROR && sequence == self.sequence {
                     return match Self::errno(&body) {
                         0 => Ok(()),
@@ -246,6 +260,18 @@ impl Socket {
     /// # Errors
     /// The first error the kernel gives, with the position of the message it concerns.
     pub fn transaction(&mut self, messages: &[Message]) -> Result<(), TransactionError> {
+        self.batch(messages, true)
+    }
+
+    /// Has the kernel look at a transaction, and change nothing: a batch without an end is judged and thrown away.
+    ///
+    /// # Errors
+    /// As [`Socket::transaction`].
+    pub fn rehearse(&mut self, messages: &[Message]) -> Result<(), TransactionError> {
+        self.batch(messages, false)
+    }
+
+    fn batch(&mut self, messages: &[Message], commit: bool) -> Result<(), TransactionError> {
         const BATCH_BEGIN: u16 = 16;
         const BATCH_END: u16 = 17;
         const SUBSYSTEM_NFTABLES: u16 = 10;
@@ -258,7 +284,9 @@ impl Socket {
             message.encode(first + 1 + position as u32, NLM_F_REQUEST | NLM_F_ACK, &mut bytes);
         }
         self.sequence = first + 1 + messages.len() as u32;
-        Message::new(BATCH_END, 0, &header).encode(self.sequence, NLM_F_REQUEST, &mut bytes);
+        if commit {
+            Message::new(BATCH_END, 0, &header).encode(self.sequence, NLM_F_REQUEST, &mut bytes);
+        }
         self.send(&bytes).map_err(|source| TransactionError { position: 0, source })?;
         let mut acknowledged = 0;
         let mut failure: Option<TransactionError> = None;
@@ -270,7 +298,7 @@ impl Socket {
                     return Err(failure.unwrap_or(TransactionError { position: acknowledged, source }));
                 }
             };
-            for (kind, sequence, body) in replies {
+            for Received { kind, sequence, body, .. } in replies {
                 if kind != NLMSG_ERROR || sequence < first {
                     continue;
                 }
@@ -295,33 +323,47 @@ impl Socket {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Sends a dump request and collects every reply.
+    /// Sends a dump request and collects every reply. Asks again when the kernel says that the answer mixes before and
+    /// after of somebody's change.
     ///
     /// # Errors
     /// The kernel's answer, as an OS error (`NotFound` where the object does not exist).
     pub fn dump(&mut self, message: &Message) -> io::Result<Vec<Reply>> {
-        self.collect(message, NLM_F_DUMP)
+        for _ in 0..DUMPS_MAX {
+            if let Some(replies) = self.dump_once(message)? {
+                return Ok(replies);
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::EAGAIN))
     }
 
-    fn collect(&mut self, message: &Message, flags: u16) -> io::Result<Vec<Reply>> {
+    /// `None` when the kernel was changed in the middle of it.
+    fn dump_once(&mut self, message: &Message) -> io::Result<Option<Vec<Reply>>> {
         self.sequence += 1;
         let mut bytes = Vec::new();
-        message.encode(self.sequence, NLM_F_REQUEST | flags, &mut bytes);
+        message.encode(self.sequence, NLM_F_REQUEST | NLM_F_DUMP, &mut bytes);
         self.send(&bytes)?;
         let mut replies = Vec::new();
+        let mut consistent = true;
         loop {
-            for (kind, sequence, body) in self.receive()? {
+            for Received { kind, flags, sequence, body } in self.receive()? {
                 if sequence != self.sequence {
                     continue;
                 }
-                match kind {
-                    NLMSG_DONE => return Ok(replies),
-                    NLMSG_ERROR => match Self::errno(&body) {
-                        0 => return Ok(replies),
-                        code => return Err(io::Error::from_raw_os_error(code)),
-                    },
-                    _ => replies.push(Reply { kind, body }),
-                }
+                consistent &= flags & NLM_F_DUMP_INTR == 0;
+                let error = match kind {
+                    // A dump's end carries the error that cut it short, if one did.
+                    NLMSG_DONE | NLMSG_ERROR => Self::errno(&body),
+                    _ => {
+                        replies.push(Reply { kind, body });
+                        continue;
+                    }
+                };
+                return match error {
+                    0 => Ok(consistent.then_some(replies)),
+                    libc::EINTR | libc::EAGAIN => Ok(None),
+                    code => Err(io::Error::from_raw_os_error(code)),
+                };
             }
         }
     }

@@ -64,7 +64,8 @@ pub fn plan(
 ) -> Result<Timeline, Vec<PlanError>> {
     let mut errors = Errors::default();
     let cluster = Cluster { nodes, has_leader: roles_available.contains(&"leader") };
-    let limit_ns = u64::try_from(time_limit.as_nanos()).unwrap_or(u64::MAX);
+    // Below the largest number, so that a sum that reached it is known to be beyond the limit.
+    let limit_ns = u64::try_from(time_limit.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1);
     if nodes.is_empty() {
         errors.add(&["nemesis"], "the cluster has no nodes to make faults on");
         return Err(errors.0);

@@ -13,6 +13,9 @@ use crate::timeline::FaultKind;
 /// Longest default quiet time at the start.
 const WARM_UP_MAX: Span = Span::seconds(5);
 
+/// Starts are moved by whole milliseconds, so that people can read and copy the times of a plan.
+const JITTER_STEP: u64 = 1_000_000;
+
 /// The numbers of a policy, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
@@ -139,9 +142,10 @@ fn schedule(pace: Pace, entries: Vec<Vec<Choice>>, cluster: Cluster<'_>, mut ran
     let mut planned: Vec<Dated> = Vec::new();
     let mut in_force: Vec<Dated> = Vec::new();
     let mut base = pace.warm_up;
-    while base.saturating_add(pace.duration) <= pace.limit {
-        let slack = pace.limit - pace.duration - base;
-        let jitter = random.below((pace.every / 2).min(slack).saturating_add(1));
+    let last_start = pace.limit.saturating_sub(pace.duration);
+    while base <= last_start {
+        let slack = last_start - base;
+        let jitter = random.below((pace.every / 2).min(slack) / JITTER_STEP + 1) * JITTER_STEP;
         let earliest = planned.last().map_or(0, |last| last.at_ns);
         let mut at_ns = (base + jitter).max(earliest);
         let choice = loop {
@@ -162,7 +166,7 @@ fn schedule(pace: Pace, entries: Vec<Vec<Choice>>, cluster: Cluster<'_>, mut ran
             }
         };
         let Some((choice, busy)) = choice else { break };
-        if at_ns.saturating_add(pace.duration) > pace.limit {
+        if at_ns > last_start {
             break;
         }
         let fault = choice.draw(cluster, &busy, &mut random);

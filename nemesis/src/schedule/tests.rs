@@ -48,6 +48,8 @@ fn the_same_input_gives_the_same_bytes() {
     };
     assert_eq!(text(42), text(42));
     assert_ne!(text(42), text(43));
+    assert!(text(42).starts_with(r#"{"faults":[{"id":""#), "{}", text(42));
+    assert!(text(42).contains(r#""at_ns":"#), "{}", text(42));
     let back: Timeline = serde_json::from_str(&text(42)).unwrap();
     assert_eq!(serde_json::to_string(&back).unwrap(), text(42));
 }
@@ -144,6 +146,26 @@ proptest! {
                 if let (Some(mine), Some(theirs)) = (victims(&fault.fault), victims(&other.fault)) {
                     prop_assert!(mine.is_disjoint(&theirs), "{:?} {:?}", fault, other);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn no_number_is_too_strange(
+        seed in any::<u64>(), times in prop::array::uniform3(prop_oneof![0_u64..3, 1_000..2_000_u64, u64::MAX - 2..=u64::MAX]),
+        limit in prop_oneof![0_u64..3, 5_000..9_000_u64, u64::MAX - 2..=u64::MAX], overlap in any::<u32>(), target in any::<u64>(),
+    ) {
+        let [every, duration, warm_up] = times.map(|nanos| schism_units::Span(Duration::from_nanos(nanos)).to_string());
+        let fault = json!({ "kill": { "targets": target } });
+        let policy = json!({ "every": every, "duration": duration, "warm-up": warm_up, "overlap": overlap,
+            "faults": [{ "kill": {} }, fault, { "partition": {} }] });
+        let timeline = json!({ "timeline": [
+            { "at": every, "for": duration, "fault": { "kill": {} } },
+            { "at": warm_up, "for": every, "fault": fault },
+        ] });
+        for value in [policy, timeline] {
+            if let Ok(timeline) = plan(&spec(value), &nodes(3), &[], seed, Duration::from_nanos(limit)) {
+                prop_assert!(timeline.faults.iter().all(|fault| fault.end_ns() <= limit));
             }
         }
     }

@@ -1,4 +1,6 @@
-//! Verdicts, their exit codes, and which of several wins.
+//! Verdicts: their exit codes, which of several wins, and whether a run had the power to say `pass`.
+
+pub mod power;
 
 use std::fmt;
 
@@ -57,7 +59,7 @@ impl Verdict {
 
     /// Higher is worse: violation, residue, infra, void, unknown, pass. `usage` never meets the others in one run; it
     /// ranks with `infra`, since nothing ran.
-    const fn severity(self) -> u8 {
+    pub const fn severity(self) -> u8 {
         match self {
             Self::Pass => 0,
             Self::Unknown => 1,
@@ -75,9 +77,10 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Verdict {
+    /// The verdict as `results.json` spells it.
+    pub const fn word(self) -> &'static str {
+        match self {
             Self::Pass => "pass",
             Self::Violation => "violation",
             Self::Usage => "usage",
@@ -85,7 +88,13 @@ impl fmt::Display for Verdict {
             Self::Void => "void",
             Self::Infra => "infra",
             Self::Residue => "residue",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -1,0 +1,239 @@
+//! What `/proc` says about processes, and signals to whole trees of them.
+
+use std::fmt;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::node::Host;
+
+/// Pause between two looks.
+const INTERVAL: Duration = Duration::from_millis(1);
+
+/// A process, told apart from a later one that got the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its id.
+    pub pid: i32,
+    /// Its start, in clock ticks since boot.
+    started: u64,
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Every thread of it is stopped.
+    Stopped,
+    /// It is not: the letter is that of a thread which is not stopped.
+    Going(char),
+    /// It is dead, at most a zombie that nobody has collected yet.
+    Dead,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stopped => f.write_str("in state T"),
+            Self::Going(letter) => write!(f, "in state {letter}"),
+            Self::Dead => f.write_str("gone"),
+        }
+    }
+}
+
+/// What a `stat` file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    letter: char,
+    parent: i32,
+    started: u64,
+}
+
+/// Reads a `stat` file. The program's name may contain anything, also parentheses.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    // Fields 3, 4 and 22 of the file.
+    let letter = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat { letter, parent, started })
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The process that has this id now.
+pub fn identify(pid: i32) -> Option<Identity> {
+    stat(pid).map(|stat| Identity { pid, started: stat.started })
+}
+
+/// What the process with this id is doing. Looks at every thread: the first one may be over while others run.
+pub fn state(pid: i32) -> State {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return State::Dead };
+    let mut state = State::Dead;
+    for thread in threads.flatten() {
+        let Ok(text) = fs::read_to_string(thread.path().join("stat")) else { continue };
+        match parse_stat(&text).map(|stat| stat.letter) {
+            Some('T' | 't') => state = State::Stopped,
+            Some('Z' | 'X' | 'x') | None => {}
+            Some(letter) => return State::Going(letter),
+        }
+    }
+    state
+}
+
+/// Whether this very process is dead.
+pub fn is_gone(process: Identity) -> bool {
+    identify(process.pid) != Some(process) || state(process.pid) == State::Dead
+}
+
+/// The supervised process and everything it started, without the dead.
+pub fn alive(host: &dyn Host, process: &str) -> Vec<i32> {
+    let mut pids = host.pids(process);
+    pids.retain(|pid| state(*pid) != State::Dead);
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
+/// Sends a signal. A process that is already gone needs none.
+///
+/// # Errors
+/// The kernel refused; says what that means.
+pub fn signal(pid: i32, signal: Signal) -> Result<(), String> {
+    // 0 and below would mean whole groups.
+    if pid <= 0 {
+        return Err(format!("{pid} is not a process id"));
+    }
+    match kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(Errno::EPERM) => {
+            Err(format!("may not send {signal} to pid {pid}; run the agent as root or as the process's user"))
+        }
+        Err(error) => Err(format!("cannot send {signal} to pid {pid}: {error}")),
+    }
+}
+
+/// Stops the supervised process and everything it started, until nothing of it is going and nothing new has come: a process
+/// can start another one before the signal reaches it. Gives the ids; none when nothing runs.
+///
+/// Parents are stopped before their children. A parent that waits for its child to call `exec` (after `vfork`, which is how
+/// many runtimes start programs) cannot be stopped while it waits, and would wait for ever for a stopped child.
+///
+/// # Errors
+/// What did not stop within `patience`, or the kernel refused.
+pub fn freeze(host: &dyn Host, process: &str, patience: Duration) -> Result<Vec<i32>, String> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let pids = alive(host, process);
+        let going: Vec<i32> =
+            pids.iter().copied().filter(|pid| matches!(state(*pid), State::Going(_))).collect();
+        // Nobody was going after the list was made, so a second list shows whether somebody was missing from it.
+        if going.is_empty() && alive(host, process) == pids {
+            return Ok(pids);
+        }
+        if Instant::now() >= deadline {
+            return Err(format!(
+                "not everything stopped within {} ms: {}",
+                patience.as_millis(),
+                describe(&pids)
+            ));
+        }
+        for pid in &going {
+            if stat(*pid).is_some_and(|stat| !going.contains(&stat.parent)) {
+                signal(*pid, Signal::SIGSTOP)?;
+            }
+        }
+        thread::sleep(INTERVAL);
+    }
+}
+
+/// The processes with their states: `pid 714 is in state T, pid 715 is gone`.
+pub fn describe(pids: &[i32]) -> String {
+    let each: Vec<String> = pids.iter().map(|pid| format!("pid {pid} is {}", state(*pid))).collect();
+    each.join(", ")
+}
+
+/// The ids: `pid 714`, `pids 714, 715`.
+pub fn list(pids: &[i32]) -> String {
+    let noun = if pids.len() == 1 { "pid" } else { "pids" };
+    let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
+    format!("{noun} {}", pids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::node::FaultError;
+
+    #[test]
+    fn reads_stat_of_programs_with_any_name() {
+        let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
+        for name in ["etcd", "a b", "x) S 9 (y", ""] {
+            let expected = Stat { letter: 'S', parent: 1, started: 777 };
+            assert_eq!(parse_stat(&format!("12 ({name}) {fields}")), Some(expected), "{name}");
+        }
+        for text in ["", "12 (etcd", "12 (etcd)", "12 (etcd) S 1 2"] {
+            assert_eq!(parse_stat(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_itself_and_not_the_dead() {
+        let pid = std::process::id().cast_signed();
+        let me = identify(pid).unwrap();
+        assert!(!is_gone(me));
+        assert!(matches!(state(pid), State::Going(_)));
+        assert!(is_gone(Identity { started: me.started + 1, ..me }), "another process with the same id");
+        assert_eq!(state(i32::MAX), State::Dead);
+    }
+
+    /// A process and its child, which is on the list only from the second time on that its parent was seen stopped.
+    struct Late {
+        parent: i32,
+        child: i32,
+        looks: AtomicUsize,
+    }
+
+    impl Host for Late {
+        fn pids(&self, _: &str) -> Vec<i32> {
+            let stopped = state(self.parent) == State::Stopped;
+            let late = stopped && self.looks.fetch_add(1, Ordering::Relaxed) > 0;
+            if late { vec![self.parent, self.child] } else { vec![self.parent] }
+        }
+        fn hold_down(&self, _: &str, _: bool) {}
+        fn start(&self, _: &str) -> Result<(), FaultError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_child_that_was_born_during_the_look_is_stopped_too() {
+        let mut processes: Vec<Child> =
+            (0..2).map(|_| Command::new("sleep").arg("300").spawn().unwrap()).collect();
+        let [parent, child] = [0, 1].map(|at| processes[at].id().cast_signed());
+        let frozen =
+            freeze(&Late { parent, child, looks: AtomicUsize::new(0) }, "store", Duration::from_secs(10));
+        let states = [parent, child].map(state);
+        for process in &mut processes {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        assert_eq!(states, [State::Stopped; 2], "{frozen:?}");
+        assert_eq!(frozen.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn never_signals_a_group() {
+        assert!(signal(0, Signal::SIGCONT).is_err());
+        assert!(signal(-1, Signal::SIGCONT).is_err());
+    }
+}

@@ -1,1 +1,0 @@
-//! `schism agent`: carries out what the controller asks, and heals by itself when the controller is gone.

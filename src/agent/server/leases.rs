@@ -1,0 +1,540 @@
+//! Faults in force, each under a lease.
+//!
+//! The order is what makes nothing stay behind: the journal entry is on disk before the fault is made, and is removed only
+//! after the fault was seen to be gone. Whoever comes in between (an expired lease, a lost controller, the next agent)
+//! finds the entry and undoes what it says, and undoing what was never made does nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use schism_nemesis::node::{Evidence, FaultError, Host, Mechanism, NodeFault};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Mechanisms;
+use super::state::{Shelf, State};
+use super::supervisor::Supervisor;
+use crate::agent::protocol::Response;
+
+/// Bumped whenever an entry's meaning changes.
+const ENTRY_VERSION: u32 = 1;
+/// How often a heal that fails is tried.
+const HEAL_TRIES: u32 = 5;
+/// The first pause between two tries; it doubles.
+const HEAL_PAUSE: Duration = Duration::from_millis(100);
+/// How long a heal of ours may take to be seen.
+const HEALED_PATIENCE: Duration = Duration::from_secs(1);
+/// A mechanism looks for at most this long at a time; between two looks a renewal or a heal gets its turn.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long healing everything may take before the agent gives up and leaves the rest to the next one.
+const HEAL_ALL_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest lease, so that a forgotten one ends.
+const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Faults in force at most.
+const FAULTS_MAX: usize = 256;
+
+/// What is on disk of a fault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    version: u32,
+    id: String,
+    fault: NodeFault,
+    lease_ms: u64,
+}
+
+/// How far a fault's life has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Journalled, being made.
+    Injecting,
+    /// Made.
+    InForce,
+    /// Undone, not yet seen to be gone.
+    Healed,
+    /// Being undone. Set before the undoing begins, so that no renewal makes the fault again.
+    Healing,
+    /// It could not be undone, or not be seen to be gone: why.
+    Stuck(String),
+}
+
+struct Lease {
+    id: String,
+    fault: NodeFault,
+    length: Duration,
+    since: Instant,
+    phase: Mutex<Phase>,
+    /// A renewal waits or is under way; another one is of no use.
+    renewing: AtomicBool,
+    /// Fair, so that a patient look cannot keep a heal out.
+    mechanism: Arc<tokio::sync::Mutex<Box<dyn Mechanism>>>,
+}
+
+impl Lease {
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+}
+
+#[derive(Default)]
+struct Faults {
+    leases: BTreeMap<String, Arc<Lease>>,
+    /// No more faults: everything is being healed for the last time.
+    closed: bool,
+}
+
+/// The faults of one agent.
+pub struct Leases {
+    state: Arc<State>,
+    supervisor: Arc<Supervisor>,
+    mechanisms: Mechanisms,
+    events: mpsc::UnboundedSender<Response>,
+    faults: Mutex<Faults>,
+    heartbeat: Mutex<Instant>,
+    /// There is a new lease to watch.
+    changed: Notify,
+    /// Entries that cannot be understood.
+    unreadable: Vec<String>,
+}
+
+impl Leases {
+    /// Undoes what the journal says an earlier agent left, and says what that was. What cannot be undone stays in the
+    /// journal and is residue.
+    ///
+    /// # Errors
+    /// The journal cannot be read: a sentence.
+    pub async fn replay(
+        state: Arc<State>,
+        supervisor: Arc<Supervisor>,
+        mechanisms: Mechanisms,
+        events: mpsc::UnboundedSender<Response>,
+    ) -> Result<(Arc<Self>, Vec<String>), String> {
+        let mut unreadable = Vec::new();
+        let mut faults = Faults::default();
+        for entry in state.all::<Entry>(Shelf::Journal)? {
+            match entry {
+                Ok(entry) if entry.version == ENTRY_VERSION => {
+                    let lease = Lease::new(&mechanisms, entry.id.clone(), entry.fault, entry.lease_ms);
+                    lease.set(Phase::Healing);
+                    faults.leases.insert(entry.id, Arc::new(lease));
+                }
+                Ok(entry) => unreadable.push(format!(
+                    "the journal entry of fault `{}` is of version {}, this agent writes {ENTRY_VERSION}: heal with the \
+                     schism that made it",
+                    entry.id, entry.version
+                )),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        let leases = Arc::new(Self {
+            state,
+            supervisor,
+            mechanisms,
+            events,
+            faults: Mutex::new(faults),
+            heartbeat: Mutex::new(Instant::now()),
+            changed: Notify::new(),
+            unreadable,
+        });
+        let before = leases.ids();
+        leases.undo_all().await;
+        let after = leases.ids();
+        let healed = before.into_iter().filter(|id| !after.contains(id)).collect();
+        Ok((leases, healed))
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.faults().leases.keys().cloned().collect()
+    }
+
+    fn get(&self, id: &str) -> Option<Arc<Lease>> {
+        self.faults().leases.get(id).cloned()
+    }
+
+    /// Can this node make the fault?
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn precheck(&self, fault: &NodeFault) -> Result<(), String> {
+        let mechanism = (self.mechanisms)("precheck", fault);
+        let supervisor = Arc::clone(&self.supervisor);
+        block(move || mechanism.precheck(&*supervisor)).await
+    }
+
+    /// Journals a fault and makes it.
+    ///
+    /// # Errors
+    /// A sentence; then the fault was undone, or the sentence says that it could not be.
+    pub async fn inject(self: &Arc<Self>, id: &str, fault: NodeFault, lease_ms: u64) -> Result<(), String> {
+        if lease_ms == 0 || Duration::from_millis(lease_ms) > LEASE_MAX {
+            return Err(format!(
+                "a lease of {lease_ms} ms: it has to be 1 ms to {} h",
+                LEASE_MAX.as_secs() / 3600
+            ));
+        }
+        let entry = Entry { version: ENTRY_VERSION, id: id.to_owned(), fault, lease_ms };
+        let path = self.state.path(Shelf::Journal, id)?;
+        let lease = Arc::new(Lease::new(&self.mechanisms, id.to_owned(), entry.fault.clone(), lease_ms));
+        {
+            let mut faults = self.faults();
+            if faults.closed {
+                return Err("the agent is healing everything and makes no more faults".to_owned());
+            }
+            if faults.leases.contains_key(id) {
+                return Err(format!("a fault `{id}` is in force already, or not yet seen to be healed"));
+            }
+            if path.exists() {
+                return Err(format!(
+                    "{} is in the way: it is another fault's undo; see the residue",
+                    path.display()
+                ));
+            }
+            if faults.leases.len() >= FAULTS_MAX {
+                return Err(format!("{FAULTS_MAX} faults are in force already"));
+            }
+            faults.leases.insert(id.to_owned(), Arc::clone(&lease));
+        }
+        let length = lease.length;
+        let supervisor = Arc::clone(&self.supervisor);
+        let mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+        let checked = block(move || {
+            mechanism.precheck(&*supervisor)?;
+            Ok(mechanism)
+        })
+        .await;
+        let mut mechanism = match checked {
+            Ok(mechanism) if *lease.phase() == Phase::Injecting => mechanism,
+            // Somebody healed everything meanwhile, and this with it.
+            Ok(_) => return Err("it was healed before it was made".to_owned()),
+            Err(reason) => {
+                self.faults().leases.remove(id);
+                return Err(reason);
+            }
+        };
+        let state = Arc::clone(&self.state);
+        let supervisor = Arc::clone(&self.supervisor);
+        let injected = block_any(move || {
+            state.put(Shelf::Journal, &entry.id, &entry)?;
+            mechanism.inject(&*supervisor, length).map_err(|error| error.to_string())
+        })
+        .await;
+        if let Err(reason) = injected {
+            return Err(match self.undo(&lease).await {
+                Ok(()) => reason,
+                Err(stuck) => format!("{reason}; and it could not be undone: {stuck}"),
+            });
+        }
+        // A heal may have been asked for since; then that is what it is.
+        let mut phase = lease.phase();
+        if *phase == Phase::Injecting {
+            *phase = Phase::InForce;
+        }
+        drop(phase);
+        self.changed.notify_one();
+        tracing::info!(event = "fault injected", id, fault = ?lease.fault);
+        Ok(())
+    }
+
+    /// Does the fault bite?
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn verify(&self, id: &str, patience: Duration) -> Result<Evidence, String> {
+        let lease = self.get(id).ok_or_else(|| {
+            format!("no fault `{id}` is in force on this node: it was healed, or its lease ran out")
+        })?;
+        self.look(&lease, patience, |mechanism, host, patience| mechanism.verify(host, patience)).await
+    }
+
+    /// Undoes the fault.
+    ///
+    /// # Errors
+    /// A sentence; the fault is residue then.
+    pub async fn heal(&self, id: &str) -> Result<(), String> {
+        let Some(lease) = self.get(id) else { return Ok(()) };
+        let supervisor = Arc::clone(&self.supervisor);
+        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+        lease.set(Phase::Healing);
+        let healed = block_any(move || {
+            retry(|| mechanism.heal(&*supervisor).map(|()| true))
+                .map_err(|error| error.to_string())
+                .map(|_| ())
+        })
+        .await;
+        match &healed {
+            Ok(()) => {
+                lease.set(Phase::Healed);
+                tracing::info!(event = "fault healed", id);
+            }
+            Err(reason) => self.stuck(&lease, reason),
+        }
+        healed
+    }
+
+    /// Is everything of the fault gone? Then it is forgotten.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn verify_healed(&self, id: &str, patience: Duration) -> Result<Evidence, String> {
+        let Some(lease) = self.get(id) else {
+            return Ok(Evidence { holds: true, seen: format!("no fault `{id}` is in force on this node") });
+        };
+        let evidence = self
+            .look(&lease, patience, |mechanism, host, patience| mechanism.verify_healed(host, patience))
+            .await?;
+        // What nobody healed may be gone for a moment only.
+        if evidence.holds && *lease.phase() == Phase::Healed {
+            self.forget(&lease).await?;
+        }
+        Ok(evidence)
+    }
+
+    /// Looks in short turns until the evidence holds or the patience ends.
+    async fn look(
+        &self,
+        lease: &Lease,
+        patience: Duration,
+        look: fn(&mut dyn Mechanism, &dyn Host, Duration) -> Result<Evidence, FaultError>,
+    ) -> Result<Evidence, String> {
+        let begin = Instant::now();
+        loop {
+            let turn = patience.saturating_sub(begin.elapsed()).min(LOOK);
+            let supervisor = Arc::clone(&self.supervisor);
+            let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+            let evidence = block(move || look(&mut **mechanism, &*supervisor, turn)).await?;
+            if evidence.holds || begin.elapsed() >= patience {
+                return Ok(evidence);
+            }
+            // A mechanism that answers before its turn is over would spin.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The controller lives: every lease begins anew. Never waits.
+    pub fn heartbeat(self: &Arc<Self>) {
+        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        for lease in self.faults().leases.values() {
+            if *lease.phase() == Phase::InForce && !lease.renewing.swap(true, Ordering::AcqRel) {
+                tokio::spawn(Arc::clone(self).renew(Arc::clone(lease)));
+            }
+        }
+    }
+
+    async fn renew(self: Arc<Self>, lease: Arc<Lease>) {
+        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+        // Healed while this waited its turn: renewing would make it again.
+        if *lease.phase() == Phase::InForce {
+            let supervisor = Arc::clone(&self.supervisor);
+            let length = lease.length;
+            if let Err(reason) = block(move || mechanism.renew(&*supervisor, length)).await {
+                tracing::error!(event = "renew failed", id = lease.id, reason);
+                let _ = self.events.send(Response::RenewFailed { id: lease.id.clone(), reason });
+            }
+        }
+        lease.renewing.store(false, Ordering::Release);
+    }
+
+    /// Heals every fault whose lease runs out, forever.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            let next = self.next_expiry();
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = sleep_until(next) => self.expire(),
+            }
+        }
+    }
+
+    fn expiry_of(&self, lease: &Lease) -> Instant {
+        let heartbeat = *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner);
+        heartbeat.max(lease.since) + lease.length
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        let faults = self.faults();
+        let in_force = faults.leases.values().filter(|lease| *lease.phase() == Phase::InForce);
+        in_force.map(|lease| self.expiry_of(lease)).min()
+    }
+
+    fn expire(self: &Arc<Self>) {
+        let now = Instant::now();
+        let faults = self.faults();
+        for lease in faults.leases.values() {
+            let mut phase = lease.phase();
+            if *phase == Phase::InForce && self.expiry_of(lease) <= now {
+                *phase = Phase::Healing;
+                drop(phase);
+                let (leases, lease) = (Arc::clone(self), Arc::clone(lease));
+                tracing::warn!(event = "lease expired", id = lease.id);
+                tokio::spawn(async move {
+                    if leases.undo(&lease).await.is_ok() {
+                        let _ = leases.events.send(Response::LeaseExpired { id: lease.id.clone() });
+                    }
+                });
+            }
+        }
+    }
+
+    /// Makes no more faults and undoes all there are.
+    ///
+    /// # Errors
+    /// What could not be undone: a sentence.
+    pub async fn close(self: &Arc<Self>) -> Result<(), String> {
+        self.faults().closed = true;
+        self.undo_all().await;
+        let left = self.residue();
+        if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
+    }
+
+    async fn undo_all(self: &Arc<Self>) {
+        let all: Vec<Arc<Lease>> = self.faults().leases.values().cloned().collect();
+        let mut undone = JoinSet::new();
+        for lease in all {
+            let leases = Arc::clone(self);
+            undone.spawn(async move { leases.undo(&lease).await });
+        }
+        let end = async { while undone.join_next().await.is_some() {} };
+        if tokio::time::timeout(HEAL_ALL_PATIENCE, end).await.is_err() {
+            tracing::error!("not everything could be healed in time");
+        }
+        undone.detach_all();
+    }
+
+    /// Undoes a fault, sees that it is gone and forgets it.
+    async fn undo(&self, lease: &Arc<Lease>) -> Result<(), String> {
+        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
+        // Somebody else may have been faster.
+        if self.get(&lease.id).is_none_or(|present| !Arc::ptr_eq(&present, lease)) {
+            return Ok(());
+        }
+        lease.set(Phase::Healing);
+        let supervisor = Arc::clone(&self.supervisor);
+        let gone = block_any(move || {
+            let mut seen = String::new();
+            let holds = retry(|| {
+                mechanism.heal(&*supervisor)?;
+                let evidence = mechanism.verify_healed(&*supervisor, HEALED_PATIENCE)?;
+                seen = evidence.seen;
+                Ok(evidence.holds)
+            });
+            match holds {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(format!("healed, but not seen to be gone: {seen}")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+        match gone {
+            Ok(()) => {
+                tracing::info!(event = "fault healed", id = lease.id);
+                self.forget(lease).await
+            }
+            Err(reason) => {
+                self.stuck(lease, &reason);
+                Err(reason)
+            }
+        }
+    }
+
+    /// The fault is gone: removes its entry, and then the fault.
+    async fn forget(&self, lease: &Lease) -> Result<(), String> {
+        let (state, id) = (Arc::clone(&self.state), lease.id.clone());
+        let removed = block_any(move || state.remove(Shelf::Journal, &id)).await;
+        match removed {
+            Ok(()) => {
+                self.faults().leases.remove(&lease.id);
+                Ok(())
+            }
+            Err(reason) => {
+                self.stuck(lease, &reason);
+                Err(reason)
+            }
+        }
+    }
+
+    fn stuck(&self, lease: &Lease, reason: &str) {
+        tracing::error!(event = "heal failed", id = lease.id, reason);
+        lease.set(Phase::Stuck(reason.to_owned()));
+    }
+
+    /// Faults that are not known to be gone, one line each.
+    pub fn residue(&self) -> Vec<String> {
+        let mut found = self.unreadable.clone();
+        for lease in self.faults().leases.values() {
+            let id = &lease.id;
+            found.push(match &*lease.phase() {
+                Phase::Injecting => format!("fault `{id}` is being made"),
+                Phase::InForce => format!("fault `{id}` is in force"),
+                Phase::Healing => format!("fault `{id}` is being healed"),
+                Phase::Healed => format!("fault `{id}` is healed, but was not yet seen to be gone"),
+                Phase::Stuck(reason) => {
+                    format!("fault `{id}` ({:?}) could not be healed: {reason}", lease.fault)
+                }
+            });
+        }
+        found
+    }
+}
+
+impl Lease {
+    fn new(mechanisms: &Mechanisms, id: String, fault: NodeFault, lease_ms: u64) -> Self {
+        let mechanism = Arc::new(tokio::sync::Mutex::new(mechanisms(&id, &fault)));
+        Self {
+            id,
+            fault,
+            length: Duration::from_millis(lease_ms).min(LEASE_MAX),
+            since: Instant::now(),
+            phase: Mutex::new(Phase::Injecting),
+            renewing: AtomicBool::new(false),
+            mechanism,
+        }
+    }
+}
+
+async fn sleep_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tries until `Ok(true)`, a bounded number of times.
+fn retry(mut step: impl FnMut() -> Result<bool, FaultError>) -> Result<bool, FaultError> {
+    let mut pause = HEAL_PAUSE;
+    for _ in 1..HEAL_TRIES {
+        if matches!(step(), Ok(true)) {
+            return Ok(true);
+        }
+        std::thread::sleep(pause);
+        pause *= 2;
+    }
+    step()
+}
+
+async fn block<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FaultError> + Send + 'static,
+) -> Result<T, String> {
+    block_any(move || work().map_err(|error| error.to_string())).await
+}
+
+/// Runs what blocks on a thread for that. A panic there is an error here.
+async fn block_any<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("the agent failed inside: {error}; its log says where")),
+    }
+}

@@ -1,0 +1,418 @@
+//! One controller's visit, from hello to the end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::leases::Leases;
+use super::state::State;
+use super::supervisor::Supervisor;
+use super::{Kernel, Options, files, poke, reach, run};
+use crate::agent::frame::{self, FrameError};
+use crate::agent::outbox::Outbox;
+use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
+
+/// How long a controller may take to say hello.
+const HELLO_PATIENCE: Duration = Duration::from_secs(60);
+/// Commands that run at a time; more wait.
+const RUNS_MAX: usize = 64;
+/// What supervised processes are given to stop when the controller says bye.
+const BYE_GRACE: Duration = Duration::from_secs(5);
+/// What the last requests and frames are given when the agent ends.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Addresses in one request.
+const ADDRESSES_MAX: usize = 1024;
+
+/// Why an agent did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its state directory, journal or `/proc` cannot be used.
+    #[error("{0}")]
+    State(String),
+    /// The other end does not speak the protocol.
+    #[error("the controller cannot be understood: {0}")]
+    Peer(#[from] FrameError),
+    /// The other end is no controller, or of another version.
+    #[error("{0}")]
+    Hello(String),
+    /// Something could not be healed or stopped; the journal keeps it for the next agent.
+    #[error("left behind: {0}")]
+    Residue(String),
+}
+
+/// Serves one controller until it says bye, the pipe closes, it is silent for too long, or `end` comes; then heals
+/// everything. Supervised processes live on, except after bye. Must run on a Tokio runtime with time and I/O.
+///
+/// # Errors
+/// See [`ServeError`]. Everything that could be healed is healed then, too.
+pub async fn serve(
+    reader: impl AsyncRead + Send + Unpin + 'static,
+    writer: impl AsyncWrite + Send + Unpin + 'static,
+    options: Options,
+    end: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let Options { state, mechanisms, kernel } = options;
+    let (events, event_queue) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Handle::current();
+    let adopted = tokio::task::spawn_blocking({
+        let events = events.clone();
+        move || {
+            let state = Arc::new(State::open(&state)?);
+            let supervisor = Supervisor::adopt(Arc::clone(&state), events, runtime)?;
+            Ok::<_, String>((state, supervisor))
+        }
+    });
+    let dead = CancellationToken::new();
+    let (outbox, writing) = Outbox::start(writer, dead.clone());
+    let opened = async {
+        let (state, supervisor) = adopted.await.map_err(|error| error.to_string())??;
+        let (leases, healed) =
+            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events).await?;
+        Ok::<_, String>((state, supervisor, leases, healed))
+    };
+    let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
+    let (state, supervisor, leases, healed) = match opened.await {
+        Ok(opened) => opened,
+        Err(reason) => {
+            // The controller is told rather than left with a closed pipe; whether it listens is its affair.
+            if let Ok(Ok(Some(ToAgent { id, .. }))) =
+                tokio::time::timeout(HELLO_PATIENCE, frame::read::<ToAgent>(&mut reader)).await
+            {
+                answer(&outbox, id, Response::Failed { reason: reason.clone() });
+            }
+            finish(outbox, writing).await;
+            return Err(ServeError::State(reason));
+        }
+    };
+    let session = Arc::new(Session {
+        owner: state.owner().to_owned(),
+        supervisor,
+        leases: Arc::clone(&leases),
+        kernel,
+        outbox: outbox.clone(),
+        runs: Semaphore::new(RUNS_MAX),
+        marks: Mutex::new(BTreeMap::new()),
+        marks_made: AtomicU64::new(0),
+        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        tasks: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+        farewell: CancellationToken::new(),
+        heard: watch::Sender::new(()),
+    });
+    tokio::pin!(end);
+    let said = tokio::select! {
+        said = session.hello(&mut reader, healed) => said,
+        () = &mut end => Ok(false),
+        () = dead.cancelled() => Ok(false),
+    };
+    let watcher = tokio::spawn(Arc::clone(&leases).watch());
+    let telling = tokio::spawn(tell(event_queue, outbox.clone()));
+    let result = match said {
+        Ok(true) => {
+            let listening = Arc::clone(&session).listen(reader);
+            tokio::select! {
+                result = listening => result.map_err(ServeError::from),
+                () = session.silence() => {
+                    tracing::warn!("the controller is silent; taking it for dead");
+                    Ok(())
+                }
+                () = session.farewell.cancelled() => Ok(()),
+                () = dead.cancelled() => Ok(()),
+                () = end => Ok(()),
+            }
+        }
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    // Faults first: they are what hurts.
+    session.stopping.cancel();
+    let closed = leases.close().await;
+    watcher.abort();
+    session.tasks.close();
+    if tokio::time::timeout(END_PATIENCE, session.tasks.wait()).await.is_err() {
+        tracing::warn!("requests are still under way; the agent ends without them");
+    }
+    telling.abort();
+    // Its tasks are over or hang; either way nothing may hold the pipe open.
+    let _ = telling.await;
+    drop(session);
+    finish(outbox, writing).await;
+    dead.cancel();
+    result.and(closed.map_err(ServeError::Residue))
+}
+
+/// Lets the writer finish.
+async fn finish(outbox: Outbox, writing: tokio::task::JoinHandle<()>) {
+    drop(outbox);
+    if tokio::time::timeout(END_PATIENCE, writing).await.is_err() {
+        tracing::debug!("nobody reads the last frames");
+    }
+}
+
+/// Passes on what is said unasked.
+async fn tell(mut events: mpsc::UnboundedReceiver<Response>, outbox: Outbox) {
+    while let Some(event) = events.recv().await {
+        answer(&outbox, 0, event);
+    }
+}
+
+/// Queues an answer, ahead of every file.
+fn answer(outbox: &Outbox, id: u64, response: Response) {
+    if let Some(frame) = encode(id, response) {
+        // A closed pipe ends the session elsewhere.
+        let _ = outbox.control(frame);
+    }
+}
+
+fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
+    frame::encode(&FromAgent { id, response })
+        .or_else(|error| {
+            let reason = format!("the answer is {error}");
+            frame::encode(&FromAgent { id, response: Response::Failed { reason } })
+        })
+        .inspect_err(|error| tracing::error!(%error, "an answer cannot be written"))
+        .ok()
+}
+
+struct Session {
+    owner: String,
+    supervisor: Arc<Supervisor>,
+    leases: Arc<Leases>,
+    kernel: Kernel,
+    outbox: Outbox,
+    runs: Semaphore,
+    /// The marks of commands that run.
+    marks: Mutex<BTreeMap<u64, String>>,
+    marks_made: AtomicU64,
+    requests: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Commands are killed when it is set.
+    stopping: CancellationToken,
+    /// The controller said bye and was answered.
+    farewell: CancellationToken,
+    /// Marked whenever a frame comes.
+    heard: watch::Sender<()>,
+}
+
+impl Session {
+    /// Whether a controller of our version said hello; `false` when the pipe closed before.
+    async fn hello(
+        &self,
+        reader: &mut (impl AsyncRead + Unpin),
+        healed: Vec<String>,
+    ) -> Result<bool, ServeError> {
+        let first = tokio::time::timeout(HELLO_PATIENCE, frame::read::<ToAgent>(reader)).await;
+        let ToAgent { id, request } = match first {
+            Ok(Ok(Some(first))) => first,
+            Ok(Ok(None)) => return Ok(false),
+            Ok(Err(error)) => {
+                let reason = format!("the agent cannot understand the controller: {error}");
+                answer(&self.outbox, 0, Response::Failed { reason });
+                return Err(error.into());
+            }
+            Err(_) => return Err(ServeError::Hello("no controller said hello".to_owned())),
+        };
+        let refuse = |reason: String| {
+            answer(&self.outbox, id, Response::Failed { reason: reason.clone() });
+            Err(ServeError::Hello(reason))
+        };
+        match request {
+            Request::Hello { version: VERSION, controller, node } => {
+                tracing::info!(event = "hello", controller, node, ?healed);
+                let hello = Response::Hello { version: VERSION, pid: std::process::id(), healed };
+                answer(&self.outbox, id, hello);
+                Ok(true)
+            }
+            Request::Hello { version, .. } => refuse(format!(
+                "the controller speaks protocol version {version}, this agent {VERSION}: install the same schism on both"
+            )),
+            _ => refuse("the first request has to be hello".to_owned()),
+        }
+    }
+
+    async fn listen(self: Arc<Self>, mut reader: impl AsyncRead + Unpin) -> Result<(), FrameError> {
+        while let Some(ToAgent { id, request }) = frame::read::<ToAgent>(&mut reader).await? {
+            self.heard.send_replace(());
+            if request == Request::Heartbeat {
+                self.leases.heartbeat();
+                answer(&self.outbox, id, Response::Done);
+                continue;
+            }
+            let Ok(permit) = Arc::clone(&self.requests).try_acquire_owned() else {
+                let reason = format!("{REQUESTS_MAX} requests are open already");
+                answer(&self.outbox, id, Response::Failed { reason });
+                continue;
+            };
+            // What ends a file must not overtake the file.
+            let bulk = matches!(request, Request::Read { .. });
+            let session = Arc::clone(&self);
+            let task = tokio::spawn({
+                let session = Arc::clone(&session);
+                async move { session.carry_out(id, request).await }
+            });
+            // A request that panics is answered, too.
+            self.tasks.spawn(async move {
+                let response = task.await.unwrap_or_else(|error| {
+                    Err(format!("the agent failed inside: {error}; its log says where"))
+                });
+                let response = response.unwrap_or_else(|reason| Response::Failed { reason });
+                let Some(frame) = encode(id, response) else { return };
+                // A closed pipe ends the session elsewhere.
+                let _ = if bulk { session.outbox.bulk(frame).await } else { session.outbox.control(frame) };
+                drop(permit);
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns when nothing was heard for too long.
+    async fn silence(&self) {
+        let mut heard = self.heard.subscribe();
+        while tokio::time::timeout(SILENCE_MAX, heard.changed()).await.is_ok() {}
+    }
+
+    /// Does what a request asks; the answer is the last one to it.
+    async fn carry_out(&self, id: u64, request: Request) -> Result<Response, String> {
+        let millis = Duration::from_millis;
+        match request {
+            Request::Hello { .. } => Err("hello was said already".to_owned()),
+            Request::Heartbeat => Ok(Response::Done),
+            Request::Run { command, stdin, deadline_ms, output_max } => {
+                let _permit = self.runs.acquire().await.map_err(|error| error.to_string())?;
+                let mark = self.mark();
+                let stopping = self.stopping.clone();
+                run::run(&command, stdin, millis(deadline_ms), output_max, &mark.text, &stopping).await
+            }
+            Request::Start { name, command, log } => {
+                let supervisor = Arc::clone(&self.supervisor);
+                let pid = blocking(move || supervisor.start(&name, command, &log)).await?;
+                Ok(Response::Started { pid })
+            }
+            Request::Stop { name, signal, grace_ms } => {
+                let supervisor = Arc::clone(&self.supervisor);
+                supervisor.stop(&name, signal, millis(grace_ms)).await.map(|()| Response::Done)
+            }
+            Request::Status { name } => {
+                let supervisor = Arc::clone(&self.supervisor);
+                let status = blocking(move || Ok(supervisor.status(&name))).await?;
+                Ok(Response::Status { status })
+            }
+            Request::Write { path, mode, data, append } => {
+                blocking(move || files::write(&path, mode, &data, append)).await.map(|()| Response::Done)
+            }
+            Request::Read { path, offset, length } => self.read(id, path, offset, length).await,
+            Request::Precheck { fault } => self.leases.precheck(&fault).await.map(|()| Response::Done),
+            Request::Inject { id, fault, lease_ms } => {
+                self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
+            }
+            Request::Verify { id, patience_ms } => {
+                let evidence = self.leases.verify(&id, millis(patience_ms)).await?;
+                Ok(Response::Evidence { evidence })
+            }
+            Request::Heal { id } => self.leases.heal(&id).await.map(|()| Response::Done),
+            Request::VerifyHealed { id, patience_ms } => {
+                let evidence = self.leases.verify_healed(&id, millis(patience_ms)).await?;
+                Ok(Response::Evidence { evidence })
+            }
+            Request::Poke { addresses } => {
+                bounded(addresses.len())?;
+                poke::poke(&addresses).await.map(|()| Response::Done)
+            }
+            Request::Reach { addresses, patience_ms } => {
+                bounded(addresses.len())?;
+                Ok(Response::Reached { answered: reach::reach(&addresses, millis(patience_ms)).await })
+            }
+            Request::Residue => {
+                let mut found = self.leases.residue();
+                match schism_nemesis::linux::residue() {
+                    Ok(kernel) => found.extend(kernel),
+                    Err(error) => {
+                        found.push(format!("the kernel could not be asked for our packet filters: {error}"))
+                    }
+                }
+                let supervisor = Arc::clone(&self.supervisor);
+                let marks: Vec<String> =
+                    self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+                let kernel = Arc::clone(&self.kernel);
+                let more = blocking(move || {
+                    let mut found =
+                        kernel().map_err(|error| format!("ask the kernel for faults: {error}"))?;
+                    found.extend(supervisor.residue(&marks));
+                    Ok(found)
+                });
+                found.extend(more.await?);
+                Ok(Response::Residue { found })
+            }
+            Request::Bye => {
+                // The session ends after the answer, however this goes.
+                let _farewell = self.farewell.clone().drop_guard();
+                self.stopping.cancel();
+                let healed = self.leases.close().await;
+                let stopped = self.supervisor.stop_all(BYE_GRACE).await;
+                match (healed, stopped) {
+                    (Ok(()), Ok(())) => Ok(Response::Done),
+                    (Err(left), Err(also)) => Err(format!("{left}; {also}")),
+                    (Err(left), Ok(())) | (Ok(()), Err(left)) => Err(left),
+                }
+            }
+        }
+    }
+
+    async fn read(&self, id: u64, path: String, offset: i64, length: u64) -> Result<Response, String> {
+        let mut reader = blocking(move || files::Reader::open(&path, offset, length)).await?;
+        loop {
+            let (back, chunk) = blocking(move || {
+                let chunk = reader.next()?;
+                Ok((reader, chunk))
+            })
+            .await?;
+            reader = back;
+            let Some(data) = chunk else { return Ok(Response::Done) };
+            let frame = frame::encode(&FromAgent { id, response: Response::Chunk { data } })
+                .map_err(|error| error.to_string())?;
+            self.outbox.bulk(frame).await.map_err(|_| "the pipe is closed".to_owned())?;
+        }
+    }
+
+    /// A mark for a command, known as long as it runs.
+    fn mark(&self) -> Mark<'_> {
+        let number = self.marks_made.fetch_add(1, Ordering::Relaxed);
+        let text = format!("{}//{}.{number}", self.owner, std::process::id());
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(number, text.clone());
+        Mark { session: self, number, text }
+    }
+}
+
+struct Mark<'a> {
+    session: &'a Session,
+    number: u64,
+    text: String,
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        self.session.marks.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+fn bounded(addresses: usize) -> Result<(), String> {
+    if addresses > ADDRESSES_MAX {
+        return Err(format!("{addresses} addresses; the limit is {ADDRESSES_MAX}"));
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(format!("the agent failed inside: {error}; its log says where")),
+    }
+}

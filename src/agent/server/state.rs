@@ -1,0 +1,256 @@
+//! The state directory: what has to outlive the agent, and the lock that keeps a second agent out.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::names::file_name;
+
+/// How long an agent waits for an earlier one on the same directory to heal and go.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+
+/// An open state directory. Nobody else has it open.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+    owner: String,
+    _lock: Flock<File>,
+}
+
+/// A kind of record, a directory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shelf {
+    /// Faults in force.
+    Journal,
+    /// Supervised processes.
+    Processes,
+}
+
+impl Shelf {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Processes => "processes",
+        }
+    }
+}
+
+impl State {
+    /// Opens the directory and makes it if need be. Blocks while another agent has it open, for a bounded time.
+    ///
+    /// # Errors
+    /// It cannot be made or written to, or another agent stays: a sentence.
+    pub fn open(directory: &Path) -> Result<Self, String> {
+        let failed = |what: &Path, error: io::Error| {
+            format!("the state directory cannot be used: {}: {error}", what.display())
+        };
+        for shelf in ["", Shelf::Journal.name(), Shelf::Processes.name()] {
+            let path = directory.join(shelf);
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
+                .map_err(|error| failed(&path, error))?;
+        }
+        let path = directory.join("lock");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed(&path, error))?;
+        let mut lock = lock(file, directory).map_err(|error| failed(&path, error))??;
+        let me = std::process::id().to_string();
+        let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
+        note.map_err(|error| failed(&path, error))?;
+        // What is in a directory is as durable as the directory's own name.
+        for path in [directory, directory.parent().unwrap_or(directory)] {
+            File::open(path).and_then(|above| above.sync_all()).map_err(|error| failed(path, error))?;
+        }
+        let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
+        Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
+    }
+
+    /// Tells this state directory from all others; marks the processes that are ours.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Where the record of `name` is or would be.
+    ///
+    /// # Errors
+    /// The name cannot be a file's.
+    pub fn path(&self, shelf: Shelf, name: &str) -> Result<PathBuf, String> {
+        Ok(self.directory.join(shelf.name()).join(format!("{}.json", file_name(name)?)))
+    }
+
+    /// Writes a record so that after this call it survives a power failure, and before it either the old one or none is
+    /// there, never half of it.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn put<T: Serialize>(&self, shelf: Shelf, name: &str, record: &T) -> Result<(), String> {
+        let path = self.path(shelf, name)?;
+        let text = serde_json::to_vec_pretty(record).map_err(|error| error.to_string())?;
+        replace(&path, &text).map_err(|error| format!("write {}: {error}", path.display()))
+    }
+
+    /// Removes a record, durably. Fine when there is none.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn remove(&self, shelf: Shelf, name: &str) -> Result<(), String> {
+        let path = self.path(shelf, name)?;
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other,
+        };
+        removed
+            .and_then(|()| sync_above(&path))
+            .map_err(|error| format!("remove {}: {error}", path.display()))
+    }
+
+    /// Every record of a shelf, in the order of their file names; for one that cannot be read, a sentence that says so.
+    /// Halves of records are removed: nothing was ever done on their strength.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn all<T: DeserializeOwned>(&self, shelf: Shelf) -> Result<Vec<Result<T, String>>, String> {
+        let directory = self.directory.join(shelf.name());
+        let failed = |error: io::Error| format!("read {}: {error}", directory.display());
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        let mut records = Vec::new();
+        for path in paths {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("partial") => fs::remove_file(&path).map_err(failed)?,
+                Some("json") => records.push(read(&path)),
+                _ => records
+                    .push(Err(format!("{} is no record of ours; look at it and remove it", path.display()))),
+            }
+        }
+        Ok(records)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
+    let text = fs::read(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        format!(
+            "{} cannot be understood ({error}): it is damaged or of another version of schism. See what it says, undo \
+             that by hand, and remove the file",
+            path.display()
+        )
+    })
+}
+
+/// Waits for the lock: an agent that lost its controller heals first and goes then. The outer error is the file system's.
+fn lock(mut file: File, directory: &Path) -> io::Result<Result<Flock<File>, String>> {
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Ok(lock)),
+            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < end => file = back,
+            Err((mut back, Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                // Only makes the message better.
+                let _ = (&mut back).take(20).read_to_string(&mut pid);
+                return Ok(Err(format!(
+                    "another agent (process {}) uses {} and did not go within {} s: another run uses this node. Wait for \
+                     it, or end that process",
+                    pid.trim(),
+                    directory.display(),
+                    LOCK_PATIENCE.as_secs()
+                )));
+            }
+            Err((_, error)) => return Err(error.into()),
+        }
+        // The lock can be awaited only without a bound, so it is asked for again and again.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A name that no other state directory has, made once.
+fn owner(directory: &Path) -> io::Result<String> {
+    let path = directory.join("owner");
+    match fs::read_to_string(&path) {
+        Ok(owner) if !owner.trim().is_empty() => return Ok(owner.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let owner = fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
+    replace(&path, owner.as_bytes())?;
+    Ok(owner)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    sync_above(path)
+}
+
+/// A name is durable once its directory is.
+fn sync_above(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(above) => File::open(above)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_halves_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        state.put(Shelf::Journal, "b", &2).unwrap();
+        state.put(Shelf::Journal, "a/../x", &1).unwrap();
+        state.put(Shelf::Journal, "b", &3).unwrap();
+        let journal = directory.path().join("journal");
+        fs::write(journal.join("c.partial"), "{\"ver").unwrap();
+        fs::write(journal.join("d.json"), "{\"ver").unwrap();
+        let all = state.all::<i32>(Shelf::Journal).unwrap();
+        assert_eq!(all.iter().filter_map(|record| record.as_ref().ok()).collect::<Vec<_>>(), [&1, &3]);
+        let errors: Vec<_> = all.iter().filter_map(|record| record.as_ref().err()).collect();
+        assert!(errors.len() == 1 && errors[0].contains("d.json"), "{errors:?}");
+        assert!(!journal.join("c.partial").exists());
+        state.remove(Shelf::Journal, "b").unwrap();
+        state.remove(Shelf::Journal, "b").unwrap();
+        assert_eq!(state.all::<i32>(Shelf::Journal).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn waits_for_the_one_before_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = State::open(directory.path()).unwrap();
+        let owner = first.owner().to_owned();
+        let path = directory.path().to_owned();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let second = std::thread::spawn(move || {
+            let state = State::open(&path).unwrap();
+            sender.send(()).unwrap();
+            state.owner().to_owned()
+        });
+        assert!(receiver.recv_timeout(Duration::from_millis(100)).is_err());
+        drop(first);
+        assert_eq!(second.join().unwrap(), owner);
+    }
+}

@@ -1,0 +1,138 @@
+//! `schism check`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+
+use schism_checkers::linearizable::Model;
+use schism_checkers::{CheckResult, Validity};
+use schism_history::History;
+
+use super::args;
+use crate::plan::Plan;
+use crate::report::{Facts, Reason, Results, terminal};
+use crate::runner::conclude;
+use crate::store::RunDir;
+use crate::verdict::Verdict;
+
+/// Memory for a check, in bytes.
+const MEMORY_MAX: u64 = 4 << 30;
+
+pub fn main(arguments: &args::Check) -> ExitCode {
+    if arguments.path.is_dir() { run(arguments) } else { file(arguments) }
+}
+
+/// A run directory: judged with its plan, and its report written again.
+fn run(arguments: &args::Check) -> ExitCode {
+    let dir = match RunDir::open(&arguments.path) {
+        Ok(dir) => dir,
+        Err(error) => return super::usage(&format!("schism: {error}")),
+    };
+    let plan = match Plan::read(&dir.plan()) {
+        Ok(plan) => plan,
+        Err(error) => {
+            return super::usage(&format!(
+                "schism: {error}\n{} is no run directory; give one, such as runs/latest, or a history.jsonl with --model",
+                arguments.path.display()
+            ));
+        }
+    };
+    let (facts, reasons) = earlier(&dir, &plan);
+    let conclusion = conclude::conclude(&dir, &plan, facts, reasons, Vec::new());
+    for problem in &conclusion.unwritten {
+        eprintln!("schism: {problem}");
+    }
+    let results = conclusion.results;
+    if arguments.json {
+        match results.to_json() {
+            Ok(json) => super::print(&json),
+            Err(error) => super::usage(&format!("schism: {error}")),
+        };
+    } else {
+        super::print(&terminal::summary(&results, Some(&dir.report()), std::io::stdout().is_terminal()));
+    }
+    ExitCode::from(results.exit_code)
+}
+
+/// What an earlier conclusion knew that the history does not show; for a crashed run, that it crashed.
+fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
+    match Results::read(&dir.results()) {
+        Ok(results) => {
+            let kept = results.reasons.into_iter();
+            let kept =
+                kept.filter(|reason| matches!(reason.verdict, Verdict::Infra | Verdict::Residue)).collect();
+            (results.run, kept)
+        }
+        Err(_) => {
+            let crashed = Reason {
+                verdict: Verdict::Void,
+                what: "The run did not come to its end: its controller was killed or crashed.".to_owned(),
+            };
+            (
+                conclude::facts(plan, "", Vec::new(), &format!("schism run {}", dir.test().display())),
+                vec![crashed],
+            )
+        }
+    }
+}
+
+/// A history alone.
+fn file(arguments: &args::Check) -> ExitCode {
+    let Some(model) = &arguments.model else {
+        return super::usage(
+            &"schism: a history alone does not say what it promises; name it with --model register or --model cas-register",
+        );
+    };
+    let model: Model = match model.parse() {
+        Ok(model) => model,
+        Err(error) => return super::usage(&format!("schism: {error}")),
+    };
+    let result = match check(&arguments.path, model, arguments.time_limit.0) {
+        Ok(result) => result,
+        Err(error) => return super::usage(&format!("schism: {error}")),
+    };
+    if arguments.json {
+        match serde_json::to_string_pretty(&result) {
+            Ok(json) => super::print(&format!("{json}\n")),
+            Err(error) => super::usage(&format!("schism: {error}")),
+        };
+    } else {
+        super::print(&describe(&result));
+    }
+    let verdict = match result.validity {
+        Validity::Pass => Verdict::Pass,
+        Validity::Violation => Verdict::Violation,
+        Validity::Unknown => Verdict::Unknown,
+    };
+    ExitCode::from(verdict.exit_code())
+}
+
+fn check(path: &Path, model: Model, time: std::time::Duration) -> Result<CheckResult, String> {
+    let history = History::open(path).map_err(|error| error.to_string())?;
+    if let Some(torn) = &history.torn {
+        eprintln!("{}: {torn}; the rest is judged", path.display());
+    }
+    conclude::check(&history.events, model, time, MEMORY_MAX)
+}
+
+fn describe(result: &CheckResult) -> String {
+    let word = match result.validity {
+        Validity::Pass => "pass",
+        Validity::Violation => "VIOLATION",
+        Validity::Unknown => "unknown",
+    };
+    let mut text = format!(
+        "{word}: {} ({}), {} operations on {} keys, {:.3} s\n",
+        result.checker, result.model, result.operations, result.keys, result.seconds
+    );
+    for violation in &result.violations {
+        text.push_str(&format!("  {}\n", violation.summary));
+        for line in &violation.explanation {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    if let Some(why) = &result.unknown {
+        text.push_str(&format!("  {why}\n"));
+    }
+    text
+}

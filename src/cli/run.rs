@@ -1,0 +1,82 @@
+//! `schism run`.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use super::{args, plan};
+use crate::report::terminal;
+use crate::runner;
+use crate::verdict::Verdict;
+
+pub fn main(arguments: &args::Run) -> ExitCode {
+    let planned = match plan::resolve(&arguments.test) {
+        Ok(planned) => planned,
+        Err(problems) => return super::usage(&problems),
+    };
+    let options = runner::Options {
+        runs: arguments.runs.clone(),
+        quiet: arguments.quiet,
+        command: repeat(&arguments.test, planned.plan.seed),
+    };
+    if !arguments.quiet {
+        eprintln!("{}, seed {}", planned.plan.headline(), planned.plan.seed);
+    }
+    let finished = match runner::run(&planned.plan, &planned.text, &options) {
+        Ok(finished) => finished,
+        Err(error) => {
+            eprintln!("schism: {error}");
+            return ExitCode::from(Verdict::Infra.exit_code());
+        }
+    };
+    let summary = match &finished.results {
+        Some(results) => terminal::summary(results, Some(&finished.dir.report()), io::stdout().is_terminal()),
+        None => format!(
+            "left before judging; `schism check {}` judges what there is\n",
+            finished.dir.path().display()
+        ),
+    };
+    let mut stdout = io::stdout().lock();
+    // The verdict is in the exit code and in results.json too.
+    let _ = stdout.write_all(summary.as_bytes()).and_then(|()| stdout.flush());
+    ExitCode::from(finished.verdict.exit_code())
+}
+
+/// The command that repeats the run: the seed pins the plan.
+fn repeat(test: &args::Test, seed: u64) -> String {
+    let mut words = vec!["schism".to_owned(), "run".to_owned(), quote(&test.test.display().to_string())];
+    for set in &test.set {
+        words.push("--set".to_owned());
+        words.push(quote(set));
+    }
+    words.push("--seed".to_owned());
+    words.push(seed.to_string());
+    words.join(" ")
+}
+
+/// Quotes a word for a shell where it needs it.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_survives_a_shell() {
+        let test = args::Test {
+            test: "my tests/a.yaml".into(),
+            set: vec!["time-limit=5s".to_owned(), "name=it's".to_owned()],
+            seed: None,
+        };
+        assert_eq!(
+            repeat(&test, 7),
+            r"schism run 'my tests/a.yaml' --set time-limit=5s --set 'name=it'\''s' --seed 7"
+        );
+    }
+}

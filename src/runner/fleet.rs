@@ -1,0 +1,151 @@
+//! The agents of a run: one a node, started again when it dies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc};
+
+use crate::agent::AgentError;
+use crate::agent::handle::{AgentEvent, Handle};
+use crate::transport::{Node, Transport, TransportError};
+
+/// How long a node has to answer the first frame.
+const RESTART_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a node cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The agent could not be started.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The agent died, or said no.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+/// What a node said unasked.
+#[derive(Clone, Debug)]
+pub struct NodeEvent {
+    /// The node's index.
+    pub node: usize,
+    /// What it said.
+    pub event: AgentEvent,
+}
+
+/// Every agent of the cluster.
+pub struct Fleet {
+    transport: Arc<dyn Transport>,
+    controller: String,
+    slots: Vec<Mutex<Option<Handle>>>,
+    events: mpsc::UnboundedSender<NodeEvent>,
+}
+
+impl Fleet {
+    /// Starts an agent on every node at once. What agents say unasked arrives at the receiver.
+    ///
+    /// # Errors
+    /// The first node that could not be reached.
+    pub async fn start(
+        transport: Arc<dyn Transport>,
+        controller: &str,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<NodeEvent>), FleetError> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let fleet = Arc::new(Self {
+            slots: transport.nodes().iter().map(|_| Mutex::new(None)).collect(),
+            transport,
+            controller: controller.to_owned(),
+            events,
+        });
+        fleet
+            .each(|fleet, node| async move { fleet.agent(node).await.map(drop) })
+            .await
+            .into_iter()
+            .collect::<Result<(), _>>()?;
+        Ok((fleet, receiver))
+    }
+
+    /// The nodes, in order.
+    pub fn nodes(&self) -> &[Node] {
+        self.transport.nodes()
+    }
+
+    /// The node's index by name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.nodes().iter().position(|node| &*node.name == name)
+    }
+
+    /// The node's agent; a dead one is started again first, and heals what the dead one left.
+    ///
+    /// # Errors
+    /// The node cannot be reached any more.
+    pub async fn agent(&self, node: usize) -> Result<Handle, FleetError> {
+        let mut slot = self.slots[node].lock().await;
+        if let Some(handle) = slot.as_ref().filter(|handle| !handle.is_gone()) {
+            return Ok(handle.clone());
+        }
+        let name = &self.nodes()[node].name;
+        let again = slot.is_some();
+        *slot = None;
+        let pipe = match tokio::time::timeout(RESTART_PATIENCE, self.transport.agent(node)).await {
+            Ok(pipe) => pipe?,
+            Err(_) => {
+                return Err(FleetError::Transport(TransportError {
+                    step: format!("start the agent on {name}"),
+                    reason: format!("no answer within {} s", RESTART_PATIENCE.as_secs()),
+                }));
+            }
+        };
+        let (handle, mut events) = Handle::connect(pipe, name, &self.controller).await?;
+        if again {
+            tracing::warn!(event = "agent restarted", node = %name, healed = ?handle.healed());
+        }
+        let sender = self.events.clone();
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if sender.send(NodeEvent { node, event }).is_err() {
+                    break;
+                }
+            }
+        });
+        *slot = Some(handle.clone());
+        Ok(handle)
+    }
+
+    /// Does the same on every node at once; answers in the order of the nodes.
+    pub async fn each<T, F, Fut>(self: &Arc<Self>, act: F) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Fn(Arc<Self>, usize) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let mut tasks = Vec::new();
+        for node in 0..self.nodes().len() {
+            tasks.push(tokio::spawn(act(Arc::clone(self), node)));
+        }
+        let mut answers = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            match task.await {
+                Ok(answer) => answers.push(answer),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        answers
+    }
+
+    /// Lets every agent heal, stop what it supervises and exit. Agents that are gone already are not started again.
+    pub async fn bye(&self) {
+        for slot in &self.slots {
+            if let Some(handle) = slot.lock().await.take()
+                && let Err(error) = handle.bye().await
+            {
+                tracing::warn!(event = "agent left without a word", %error);
+            }
+        }
+    }
+}
+
+/// The last `lines` lines of a text.
+pub fn last_lines(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
