@@ -1,6 +1,6 @@
 //! Completions on their way from the clients' threads to the scheduler's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
     /// Whether there is something, for looking without the lock.
     filled: AtomicBool,
+    /// Time of the completion that filled it last.
+    filled_at: AtomicU64,
 }
 
 /// The longest time to watch for an answer before going to sleep. Handing the processor over and back takes about as
@@ -51,6 +53,9 @@ impl Inbox {
     pub(super) fn send(&self, completion: Completion) {
         let mut waiting = self.lock();
         let first = waiting.completions.is_empty();
+        if first {
+            self.filled_at.store(completion.time, Ordering::Relaxed);
+        }
         waiting.completions.push(completion);
         // Whoever found it empty has woken the scheduler, which takes everything before it sleeps again.
         let sleeper = if first { waiting.scheduler.clone() } else { None };
@@ -59,6 +64,11 @@ impl Inbox {
         if let Some(sleeper) = sleeper {
             sleeper.unpark();
         }
+    }
+
+    /// Time of the first completion that waits.
+    pub(super) fn filled_at(&self) -> Option<u64> {
+        self.filled.load(Ordering::Acquire).then(|| self.filled_at.load(Ordering::Relaxed))
     }
 
     /// Moves everything that waits into `into`, which must be empty.
