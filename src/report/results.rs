@@ -287,7 +287,10 @@ impl Results {
                     .iter()
                     .filter(|check| check.validity == Validity::Violation)
                     .map(|check| {
-                        let found = counted(check.violating_keys.max(check.violations.len()).max(1) as u64, "violation");
+                        let found = counted(
+                            check.violating_keys.max(check.violations.len()).max(1) as u64,
+                            "violation",
+                        );
                         format!("the {} checker found {found} of the {} model", check.checker, check.model)
                     })
                     .collect();

@@ -171,10 +171,8 @@ impl<'a> Run<'a> {
         self.versions
             .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
         // A local node sees this machine's files at the same paths, once they are exposed.
-        let binaries =
-            installed.binaries.iter().map(|(name, path)| (name.clone(), path.display().to_string()));
-        let setups = self.plan.setups(&binaries.collect()).map_err(|error| error.to_string())?;
-        let transport = self.transport(installed.root.as_deref()).await.map_err(|error| error.to_string())?;
+        let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
+        let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
         let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
         let (fleet, events) = match started {
             Ok(started) => started,
@@ -195,9 +193,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn transport(&self, expose: Option<&Path>) -> Result<Arc<dyn Transport>, TransportError> {
+    async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
         let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
-        options.expose.extend(expose.map(Path::to_owned));
+        options.expose.extend_from_slice(expose);
         options.agent_log_dir = Some(self.dir.path().join("nodes"));
         Ok(Arc::new(local::up(options).await?))
     }
