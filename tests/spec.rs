@@ -521,3 +521,35 @@ fn binaries_are_filled_in_where_they_really_are() {
     let error = plan.setups(&Default::default()).unwrap_err();
     assert_eq!(error.path, ["processes", "0", "command", "0"]);
 }
+
+mod never_panics {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(text: &str) {
+        // Whatever comes out, it can be printed.
+        if let Err(problems) = spec::parse(Path::new("x.yaml"), text.to_owned(), &[]) {
+            assert!(!problems.to_string().is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn on_noise(text in "\\PC{0,200}") {
+            digest(&text);
+        }
+
+        #[test]
+        fn on_yaml_that_was_tampered_with(at in 0..GOOD.len(), length in 0_usize..12, noise in "[\\[\\]{}:,\\-&*!|>'\"%@`#?~\\t\\n aé0.]{0,6}") {
+            let mut text = GOOD.to_owned();
+            text.replace_range(at..(at + length).min(GOOD.len()), &noise);
+            digest(&text);
+        }
+
+        #[test]
+        fn on_options(option in "[a-z.0-9]{0,20}=?[\\[\\]{}:, a-z0-9]{0,10}") {
+            _ = spec::parse(Path::new("x.yaml"), GOOD.to_owned(), &[option]);
+        }
+    }
+}

@@ -170,6 +170,7 @@ impl<'a> Run<'a> {
         let installed = install::provide(wanted, &places).await.map_err(|error| error.to_string())?;
         self.versions
             .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
+        // A local node sees this machine's files at the same paths, once they are exposed.
         let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
         let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
         let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
@@ -194,7 +195,7 @@ impl<'a> Run<'a> {
 
     async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
         let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
-        options.expose.extend(expose.iter().cloned());
+        options.expose.extend_from_slice(expose);
         options.agent_log_dir = Some(self.dir.path().join("nodes"));
         Ok(Arc::new(local::up(options).await?))
     }

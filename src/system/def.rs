@@ -472,7 +472,7 @@ pub enum LeaderProbe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClientDef {
-    /// The client's name: one that `schism list clients` shows.
+    /// The client's name: one that comes with Schism: `demo` or `etcd`.
     #[schemars(example = &"etcd")]
     pub client: String,
     /// The name of the port it connects to.
