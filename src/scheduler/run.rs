@@ -259,7 +259,7 @@ impl<S: Sink> Scheduler<S> {
         let wake = wake.map(|time| self.config.origin + Duration::from_nanos(time));
         let expiry = self.expiries.front().map(|(at, _, _)| *at);
         let began = self.now();
-        self.inbox.wait([wake, expiry].into_iter().flatten().min(), watch && self.open > 0);
+        self.inbox.wait([wake, expiry].into_iter().flatten().min(), watch && self.open > 0, self.open);
         let soon = began.saturating_add(SPIN_MAX.as_nanos() as u64);
         match self.inbox.filled_at() {
             Some(at) => at < soon,
