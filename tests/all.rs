@@ -8,6 +8,7 @@
 
 mod agent;
 mod demo;
+mod etcd;
 mod local_cluster;
 mod report;
 mod scheduler;

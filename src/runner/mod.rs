@@ -147,7 +147,14 @@ impl<'a> Run<'a> {
             }
         };
         self.timed("bring the cluster up", begun);
-        self.on_nodes(&mut nodes).await;
+        // What an earlier run left is not ours to judge under, and not ours to sweep away.
+        let leftovers = residue(&nodes.fleet).await;
+        if leftovers.is_empty() {
+            self.on_nodes(&mut nodes).await;
+        }
+        for found in leftovers {
+            self.against(Verdict::Residue, format!("Before the run began: {found}"));
+        }
         self.live.phase("taking the cluster down");
         let begun = Instant::now();
         nodes.fleet.bye().await;
