@@ -16,3 +16,5 @@ pub mod store;
 pub mod system;
 pub mod transport;
 pub mod verdict;
+
+mod stderr;

@@ -7,8 +7,10 @@
 )]
 
 mod agent;
+mod bad_luck;
 mod demo;
 mod etcd;
+mod leftovers;
 mod local_cluster;
 mod report;
 mod scheduler;

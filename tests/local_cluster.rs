@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that goes wrong")]
 
-mod leftovers;
+pub mod leftovers;
 mod process;
 
 use std::collections::BTreeSet;

@@ -159,6 +159,13 @@ fn a_history_without_proof_is_never_a_pass() {
     });
     assert_eq!((toothless.verdict, toothless.reasons.len()), (Verdict::Void, 1));
     assert!(toothless.sentence.contains("kill-1"), "{}", toothless.sentence);
+    let early = changed(&|event| {
+        if event.value["id"] == "kill-1" && event.value["phase"] == "healed" {
+            event.value["error"] = "ended before its time: its lease ran out on n1".into();
+        }
+    });
+    assert_eq!((early.verdict, early.reasons.len()), (Verdict::Void, 1));
+    assert!(early.sentence.contains("kill-1") && early.sentence.contains("ended before its time"));
     let unhealed = changed(&|event| {
         if event.value["phase"] == "healed" {
             event.value["phase"] = "lost".into();

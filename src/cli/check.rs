@@ -9,9 +9,10 @@ use schism_checkers::{CheckResult, Validity};
 use schism_history::History;
 
 use super::args;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanFileError};
 use crate::report::{Facts, Reason, Results, terminal};
 use crate::runner::conclude;
+use crate::stderr::say;
 use crate::store::RunDir;
 use crate::verdict::Verdict;
 
@@ -19,7 +20,12 @@ use crate::verdict::Verdict;
 const MEMORY_MAX: u64 = 4 << 30;
 
 pub fn main(arguments: &args::Check) -> ExitCode {
-    if arguments.path.is_dir() { run(arguments) } else { file(arguments) }
+    // Which of the two it is to be nobody can know before it is there.
+    match arguments.path.metadata() {
+        Ok(found) if found.is_dir() => run(arguments),
+        Ok(_) => file(arguments),
+        Err(error) => super::usage(&format!("schism: cannot open {}: {error}", arguments.path.display())),
+    }
 }
 
 /// A run directory: judged with its plan, and its report written again.
@@ -30,26 +36,33 @@ fn run(arguments: &args::Check) -> ExitCode {
     };
     let plan = match Plan::read(&dir.plan()) {
         Ok(plan) => plan,
-        Err(error) => {
+        Err(PlanFileError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             return super::usage(&format!(
-                "schism: {error}\n{} is no run directory; give one, such as runs/latest, or a history.jsonl with --model",
+                "schism: {} has no plan.json, so there is nothing to judge: a run that ended before it began, or no run \
+                 directory; give one, such as runs/latest, or a history.jsonl with --model",
                 arguments.path.display()
             ));
+        }
+        Err(error) => {
+            return super::usage(&format!("schism: {error}"));
         }
     };
     let (facts, reasons) = earlier(&dir, &plan);
     let conclusion = conclude::conclude(&dir, &plan, facts, reasons, Vec::new());
     for problem in &conclusion.unwritten {
-        eprintln!("schism: {problem}");
+        // The verdict is printed all the same; a run directory of somebody else's may be read-only.
+        say(format_args!("schism: {problem}"));
     }
     let results = conclusion.results;
+    let report = dir.report();
+    let report = conclusion.has_report.then_some(report.as_path());
     if arguments.json {
         match results.to_json() {
             Ok(json) => super::print(&json),
             Err(error) => super::usage(&format!("schism: {error}")),
         };
     } else {
-        super::print(&terminal::summary(&results, Some(&dir.report()), std::io::stdout().is_terminal()));
+        super::print(&terminal::summary(&results, report, std::io::stdout().is_terminal()));
     }
     ExitCode::from(results.exit_code)
 }
@@ -66,7 +79,9 @@ fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
         Err(_) => {
             let crashed = Reason {
                 verdict: Verdict::Void,
-                what: "The run did not come to its end: its controller was killed or crashed.".to_owned(),
+                what:
+                    "The run did not come to its end: its controller was killed or crashed, or told to leave."
+                        .to_owned(),
             };
             (
                 conclude::facts(plan, "", Vec::new(), &format!("schism run {}", dir.test().display())),
@@ -100,6 +115,10 @@ fn file(arguments: &args::Check) -> ExitCode {
         super::print(&describe(&result));
     }
     let verdict = match result.validity {
+        Validity::Pass if result.operations == 0 => {
+            say(format_args!("{}: there is no operation in it: it proves nothing", arguments.path.display()));
+            Verdict::Void
+        }
         Validity::Pass => Verdict::Pass,
         Validity::Violation => Verdict::Violation,
         Validity::Unknown => Verdict::Unknown,
@@ -110,7 +129,7 @@ fn file(arguments: &args::Check) -> ExitCode {
 fn check(path: &Path, model: Model, time: std::time::Duration) -> Result<CheckResult, String> {
     let history = History::open(path).map_err(|error| error.to_string())?;
     if let Some(torn) = &history.torn {
-        eprintln!("{}: {torn}; the rest is judged", path.display());
+        say(format_args!("{}: {torn}; the rest is judged", path.display()));
     }
     conclude::check(&history.events, model, time, MEMORY_MAX)
 }

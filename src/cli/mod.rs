@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use crate::stderr::say;
 use crate::verdict::Verdict;
 use args::{Arguments, Command};
 
@@ -57,7 +58,7 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("schism: cannot write to standard output: {error}");
+            say(format_args!("schism: cannot write to standard output: {error}"));
             ExitCode::from(Verdict::Infra.exit_code())
         }
     }
@@ -65,6 +66,6 @@ fn print(text: &str) -> ExitCode {
 
 /// Says what is wrong with what the person gave, and that nothing was touched.
 fn usage(message: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("{message}");
+    say(message);
     ExitCode::from(Verdict::Usage.exit_code())
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{args, plan};
 use crate::report::terminal;
 use crate::runner;
+use crate::stderr::say;
 use crate::verdict::Verdict;
 
 pub fn main(arguments: &args::Run) -> ExitCode {
@@ -19,17 +20,21 @@ pub fn main(arguments: &args::Run) -> ExitCode {
         command: repeat(&arguments.test, planned.plan.seed),
     };
     if !arguments.quiet {
-        eprintln!("{}, seed {}", planned.plan.headline(), planned.plan.seed);
+        say(format_args!("{}, seed {}", planned.plan.headline(), planned.plan.seed));
     }
     let finished = match runner::run(&planned.plan, &planned.text, &options) {
         Ok(finished) => finished,
         Err(error) => {
-            eprintln!("schism: {error}");
+            say(format_args!("schism: {error}"));
             return ExitCode::from(Verdict::Infra.exit_code());
         }
     };
     let summary = match &finished.results {
-        Some(results) => terminal::summary(results, Some(&finished.dir.report()), io::stdout().is_terminal()),
+        Some(results) => {
+            let report = finished.dir.report();
+            let report = finished.has_report.then_some(report.as_path());
+            terminal::summary(results, report, io::stdout().is_terminal())
+        }
         None => format!(
             "left before judging; `schism check {}` judges what there is\n",
             finished.dir.path().display()
@@ -38,7 +43,22 @@ pub fn main(arguments: &args::Run) -> ExitCode {
     let mut stdout = io::stdout().lock();
     // The verdict is in the exit code and in results.json too.
     let _ = stdout.write_all(summary.as_bytes()).and_then(|()| stdout.flush());
-    ExitCode::from(finished.verdict.exit_code())
+    ExitCode::from(exit_code(finished.verdict, &finished.unwritten))
+}
+
+/// The exit code of a verdict of which not all could be written: whoever goes on to read the files of a run that passed
+/// must not find those of another, or none.
+fn exit_code(verdict: Verdict, unwritten: &[String]) -> u8 {
+    for problem in unwritten {
+        say(format_args!("schism: {problem}"));
+    }
+    let code = if unwritten.is_empty() { verdict } else { verdict.worst(Verdict::Infra) }.exit_code();
+    if code != verdict.exit_code() {
+        say(format_args!(
+            "schism: the verdict stands ({verdict}), but not all of it is written: exit code {code}"
+        ));
+    }
+    code
 }
 
 /// The command that repeats the run: the seed pins the plan.

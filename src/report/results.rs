@@ -220,10 +220,13 @@ impl Results {
         let (errors, errors_left_out) = errors(digest);
         let mut all = reasons;
         all.extend(checks.iter().filter_map(check_reason));
-        if checks.is_empty() {
+        // A run that never came to its first operation has its reason; that there was no load follows.
+        let explained = digest.events.is_empty()
+            && all.iter().any(|reason| reason.verdict.severity() >= Verdict::Void.severity());
+        if checks.is_empty() && !explained {
             all.push(void("No checker looked at the history.".to_owned()));
         }
-        if counts.iter().all(|count| count.ok == 0) {
+        if counts.iter().all(|count| count.ok == 0) && !explained {
             let attempted = counts.iter().map(Count::total).sum();
             all.push(void(format!(
                 "None of {} succeeded: there was no load.",
@@ -306,7 +309,8 @@ impl Results {
     }
 
     fn first_reason(&self) -> String {
-        let first = self.reasons.first().map_or("", |reason| reason.what.as_str());
+        // Further lines are logs and the like, which the reasons have.
+        let first = self.reasons.first().and_then(|reason| reason.what.lines().next()).unwrap_or("");
         match self.reasons.len() {
             0 | 1 => first.to_owned(),
             more => format!("{first} (And {}.)", counted(more as u64 - 1, "more reason")),
@@ -370,11 +374,13 @@ fn fault_reasons(fault: &Fault) -> Vec<Reason> {
         reasons.push(void(format!("{name} was not seen to bite{error}.")));
     }
     match fault.gone {
+        // It was there and is gone, but not as it was meant to: the system was not tested as the plan says.
+        Some(true) if fault.bit == Some(true) && fault.error.is_some() => {
+            reasons.push(void(format!("{name}{error}.")))
+        }
         Some(true) => {}
-        Some(false) => reasons.push(Reason {
-            verdict: Verdict::Residue,
-            what: format!("{name} could not be healed{error}. `schism heal` tries again."),
-        }),
+        Some(false) => reasons
+            .push(Reason { verdict: Verdict::Residue, what: format!("{name} could not be healed{error}.") }),
         None => reasons.push(void(format!("{name} was not seen to heal before the history ended{error}."))),
     }
     reasons

@@ -9,6 +9,8 @@ use super::{Results, Verdict};
 
 /// Reasons told beside the first.
 const REASONS_MAX: usize = 5;
+/// Lines of a reason beyond its first.
+const REASON_LINES_MAX: usize = 24;
 /// Sentences of the first violation.
 const SENTENCES_MAX: usize = 5;
 /// Characters of a sentence.
@@ -74,15 +76,19 @@ fn evidence(results: &Results, lines: &mut Vec<String>) {
 }
 
 fn reasons(results: &Results, lines: &mut Vec<String>) {
-    // The sentence has the first already.
-    lines.extend(
-        results
-            .reasons
-            .iter()
-            .skip(1)
-            .take(REASONS_MAX)
-            .map(|reason| format!("  {}: {}", reason.verdict, shorten(&reason.what))),
-    );
+    for (position, reason) in results.reasons.iter().take(1 + REASONS_MAX).enumerate() {
+        let mut further = reason.what.lines();
+        let first = further.next().unwrap_or_default();
+        // The sentence has that of the first already.
+        if position > 0 {
+            lines.push(format!("  {}: {}", reason.verdict, shorten(first)));
+        }
+        lines.extend(further.by_ref().take(REASON_LINES_MAX).map(|line| format!("    {}", shorten(line))));
+        let more = further.count();
+        if more > 0 {
+            lines.push(format!("    ({} in results.json)", counted(more as u64, "more line")));
+        }
+    }
     let more = results.reasons.len().saturating_sub(1 + REASONS_MAX);
     if more > 0 {
         lines.push(format!("  ({} in the report)", counted(more as u64, "more reason")));

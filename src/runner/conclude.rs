@@ -16,8 +16,10 @@ use crate::verdict::power::{self, Promised};
 pub struct Conclusion {
     /// The results.
     pub results: Results,
-    /// Files that could not be written; the verdict stands all the same.
+    /// Files that could not be written, a sentence each; the verdict stands all the same.
     pub unwritten: Vec<String>,
+    /// Whether the page is there to be opened.
+    pub has_report: bool,
 }
 
 /// What the plan says of a run, for the report.
@@ -53,6 +55,8 @@ pub fn conclude(
             reasons.extend(notes);
             events
         }
+        // Why it ended before there was a history says it all.
+        Err(reason) if reason.verdict == Verdict::Void && !reasons.is_empty() => Vec::new(),
         Err(reason) => {
             reasons.push(reason);
             Vec::new()
@@ -79,15 +83,17 @@ pub fn conclude(
         operations: plan.workload.operations.iter().map(String::as_str).collect(),
         ok: plan.power.ok,
     };
-    let missing = power::missing(&promised, &events);
-    reasons.extend(missing.into_iter().map(|what| Reason { verdict: Verdict::Void, what }));
+    if !events.is_empty() || reasons.is_empty() {
+        let missing = power::missing(&promised, &events);
+        reasons.extend(missing.into_iter().map(|what| Reason { verdict: Verdict::Void, what }));
+    }
 
     let digest = Digest::of(&events);
     let results = Results::judge(facts, &digest, checks, reasons, timings);
     let data = Data::new(results, &digest);
-    let unwritten = write(dir, &data);
+    let (unwritten, has_report) = write(dir, &data);
     tracing::info!(event = "verdict", verdict = %data.results.verdict, sentence = %data.results.sentence);
-    Conclusion { results: data.results, unwritten }
+    Conclusion { results: data.results, unwritten, has_report }
 }
 
 /// The events of the run, and what is wrong with their recording.
@@ -124,17 +130,22 @@ pub fn check(events: &[Event], model: Model, time: Duration, memory: u64) -> Res
         .map_err(|error| format!("The history cannot be checked: {error}"))
 }
 
-/// Writes what it can, and names what it cannot.
-fn write(dir: &RunDir, data: &Data) -> Vec<String> {
+/// Writes what it can, and names what it cannot; and whether the page is among what it could.
+fn write(dir: &RunDir, data: &Data) -> (Vec<String>, bool) {
+    let files = [
+        (dir.results(), data.results.to_json().map_err(|error| error.to_string())),
+        (dir.junit(), report::junit(&data.results).map_err(|error| error.to_string())),
+        (dir.report(), report::render(data).map_err(|error| error.to_string())),
+    ];
     let mut unwritten = Vec::new();
-    let results = data.results.to_json().map_err(|error| error.to_string());
-    let written = results
-        .and_then(|text| dir.write(&dir.results(), text.as_bytes()).map_err(|error| error.to_string()));
-    unwritten.extend(written.err());
-    unwritten.extend(report::write(&dir.report(), data).err().map(|error| error.to_string()));
-    let junit = report::junit(&data.results).map_err(|error| error.to_string());
-    let written =
-        junit.and_then(|text| dir.write(&dir.junit(), text.as_bytes()).map_err(|error| error.to_string()));
-    unwritten.extend(written.err());
-    unwritten
+    let mut has_report = true;
+    for (path, text) in files {
+        let written =
+            text.and_then(|text| dir.write(&path, text.as_bytes()).map_err(|error| error.to_string()));
+        if let Err(why) = written {
+            has_report &= path != dir.report();
+            unwritten.push(why);
+        }
+    }
+    (unwritten, has_report)
 }

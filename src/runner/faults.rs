@@ -270,6 +270,12 @@ impl Faults {
             Ok(()) => {}
             Err(error) => errors.push(error),
         }
+        let mut ended_early = fault.ended_early;
+        if !errors.is_empty() && self.fleet.is_lost().await {
+            // Nothing is left that could be healed, nor anybody who could say so.
+            errors.clear();
+            ended_early = Some("it went with the cluster, which died".to_owned());
+        }
         let healed = errors.is_empty();
         if healed {
             self.in_force().remove(id);
@@ -283,7 +289,7 @@ impl Faults {
         });
         if !healed {
             value["error"] = json!(errors.join("; "));
-        } else if let Some(why) = fault.ended_early {
+        } else if let Some(why) = ended_early {
             value["error"] = json!(format!("ended before its time: {why}"));
         }
         value

@@ -1,9 +1,10 @@
 //! The agents of a run: one a node, started again when it dies.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::AgentError;
 use crate::agent::handle::{AgentEvent, Handle};
@@ -23,6 +24,9 @@ pub enum FleetError {
     Agent(#[from] AgentError),
 }
 
+/// After a node could not be asked: how long it takes at most until it is known whether the whole cluster has died.
+const LOSS_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a node said unasked.
 #[derive(Clone, Debug)]
 pub struct NodeEvent {
@@ -38,6 +42,8 @@ pub struct Fleet {
     controller: String,
     slots: Vec<Mutex<Option<Handle>>>,
     events: mpsc::UnboundedSender<NodeEvent>,
+    lost: CancellationToken,
+    why_lost: OnceLock<String>,
 }
 
 impl Fleet {
@@ -55,13 +61,45 @@ impl Fleet {
             transport,
             controller: controller.to_owned(),
             events,
+            lost: CancellationToken::new(),
+            why_lost: OnceLock::new(),
         });
+        fleet.watch();
         fleet
             .each(|fleet, node| async move { fleet.agent(node).await.map(drop) })
             .await
             .into_iter()
             .collect::<Result<(), _>>()?;
         Ok((fleet, receiver))
+    }
+
+    /// Learns when the whole cluster has died.
+    fn watch(self: &Arc<Self>) {
+        let transport = Arc::clone(&self.transport);
+        let fleet = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let why = transport.died().await;
+            if let Some(fleet) = fleet.upgrade() {
+                // Only this task sets it.
+                let _ = fleet.why_lost.set(why);
+                fleet.lost.cancel();
+            }
+        });
+    }
+
+    /// Cancelled when the whole cluster has died, or was taken down.
+    pub fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// Why the whole cluster is no more; `None` while it is there.
+    pub fn why_lost(&self) -> Option<&str> {
+        self.why_lost.get().map(String::as_str)
+    }
+
+    /// Whether the whole cluster has died, asked after a node could not be reached: the news may still be on its way.
+    pub async fn is_lost(&self) -> bool {
+        tokio::time::timeout(LOSS_PATIENCE, self.lost.cancelled()).await.is_ok()
     }
 
     /// The nodes, in order.

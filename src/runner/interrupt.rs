@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::stderr::say;
+
 /// What the person at the keyboard (or the CI that sends `SIGTERM`) wants.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
@@ -40,18 +42,16 @@ impl Interrupt {
     pub fn hear(&self) {
         match self.count.fetch_add(1, Ordering::SeqCst) {
             0 => {
-                eprintln!(
-                    "stopping: healing, collecting and judging what is there (once more: heal and leave)"
-                );
+                say("stopping: healing, collecting and judging what is there (once more: heal and leave)");
                 tracing::warn!(event = "interrupted", "the load is stopped");
                 self.stop.cancel();
             }
             1 => {
-                eprintln!("leaving: healing first");
+                say("leaving: healing first");
                 tracing::warn!(event = "interrupted twice", "healing and leaving");
                 self.leave.cancel();
             }
-            _ => eprintln!("still healing: nothing may stay behind on the nodes"),
+            _ => say("still healing: nothing may stay behind on the nodes"),
         }
     }
 }

@@ -146,7 +146,7 @@ impl Drop for Printer {
     fn drop(&mut self) {
         self.task.abort();
         if self.terminal {
-            eprint!("\r\x1b[K");
+            let _ = io::stderr().write_all(b"\r\x1b[K");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Load and faults through the scheduler: the main phase, healing, and the final reads.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct Outcome {
     pub reasons: Vec<Reason>,
     /// How long the phases took.
     pub timings: Vec<Timing>,
+    /// Whether the history could not be written at some point.
+    history_ends_early: bool,
 }
 
 impl Outcome {
@@ -51,6 +54,7 @@ impl Outcome {
 /// A load that is ready to begin.
 pub struct Load<'a> {
     plan: &'a Plan,
+    dir: &'a RunDir,
     scheduler: Scheduler<Writer>,
     keys: Arc<Mutex<RecentKeys>>,
 }
@@ -78,7 +82,7 @@ impl<'a> Load<'a> {
         nodes: &Nodes,
         faults: &Arc<Faults>,
         live: &Live,
-        dir: &RunDir,
+        dir: &'a RunDir,
     ) -> Result<Self, String> {
         let path = dir.history();
         let writer =
@@ -103,7 +107,7 @@ impl<'a> Load<'a> {
             Box::new(Watching { live: live.clone(), keys: Arc::clone(&keys) }),
         )
         .map_err(|error| error.to_string())?;
-        Ok(Self { plan, scheduler, keys })
+        Ok(Self { plan, dir, scheduler, keys })
     }
 
     /// Everything from the first operation to the last.
@@ -115,7 +119,7 @@ impl<'a> Load<'a> {
         interrupt: &Interrupt,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let Self { plan, mut scheduler, keys } = self;
+        let Self { plan, dir, mut scheduler, keys } = self;
         let Workload::Register(spec) = &plan.workload.spec;
         let operations: Vec<&str> = plan.workload.operations.iter().map(String::as_str).collect();
         let count = plan.cluster.nodes.len();
@@ -126,11 +130,24 @@ impl<'a> Load<'a> {
         let mut branches = vec![clients];
         branches.extend(nemesis(&plan.faults));
         let main = time_limit(scheduler.now().saturating_add(plan.time_limit.nanos()), any(branches));
-        let (back, ran) = blocking(scheduler, main, &interrupt.stop).await;
+        let stop = interrupt.stop.child_token();
+        let (back, ran) = {
+            let lost = nodes.fleet.lost().clone();
+            let run = blocking(scheduler, main, &stop);
+            tokio::pin!(run);
+            tokio::select! {
+                done = &mut run => done,
+                () = lost.cancelled() => {
+                    stop.cancel();
+                    run.await
+                }
+            }
+        };
         scheduler = back;
         outcome.timed("load", begun);
-        outcome.ended("the load", &ran);
-        if matches!(&ran, Ok(RunSummary { ended: Ended::Stopped, .. })) {
+        outcome.ended("the load", &ran, dir);
+        let stopped = matches!(&ran, Ok(RunSummary { ended: Ended::Stopped, .. }));
+        if stopped && interrupt.stop.is_cancelled() {
             let after = begun.elapsed().as_secs_f64();
             let what = format!("The load was interrupted after {after:.1} s of {}.", plan.time_limit);
             outcome.against(Verdict::Void, what);
@@ -142,7 +159,7 @@ impl<'a> Load<'a> {
         let heals = faults.unhealed().into_iter().map(|(id, f)| (0, step(f, &id, "heal")));
         let (back, healed) = blocking(scheduler, on_lane(0, timeline(heals)), &never).await;
         scheduler = back;
-        outcome.ended("healing", &healed);
+        outcome.ended("healing", &healed, dir);
         // What the scheduler could not do, because the history is closed or a heal failed, is tried once more without it.
         for (id, _) in faults.unhealed() {
             let value = faults.heal(&id).await;
@@ -153,7 +170,8 @@ impl<'a> Load<'a> {
         }
         outcome.timed("heal", begun);
 
-        if healed.is_ok() && !interrupt.leave.is_cancelled() {
+        let lost = nodes.fleet.lost();
+        if healed.is_ok() && !interrupt.leave.is_cancelled() && !lost.is_cancelled() {
             live.phase("settling");
             let begun = Instant::now();
             let settled = async {
@@ -166,6 +184,7 @@ impl<'a> Load<'a> {
                     outcome.against(Verdict::Void, what);
                 },
                 () = interrupt.leave.cancelled() => {}
+                () = lost.cancelled() => {}
             }
             outcome.timed("settle", begun);
             live.phase("final reads");
@@ -175,10 +194,14 @@ impl<'a> Load<'a> {
             let reads = time_limit(deadline, register::final_reads(&latest, plan.workload.workers, count));
             let (back, read) = blocking(scheduler, reads, &interrupt.leave).await;
             scheduler = back;
-            outcome.ended("the final reads", &read);
+            outcome.ended("the final reads", &read, dir);
             outcome.timed("final reads", begun);
         }
-        if let Err(error) = scheduler.into_sink().close() {
+        let closed = scheduler.into_sink().close();
+        // Where the history ends early, that is said already.
+        if let Err(error) = closed
+            && !outcome.history_ends_early
+        {
             outcome.against(Verdict::Infra, format!("The history could not be written to its end: {error}"));
         }
         outcome
@@ -186,8 +209,17 @@ impl<'a> Load<'a> {
 }
 
 impl Outcome {
-    fn ended(&mut self, phase: &str, ran: &Result<RunSummary, SchedulerError>) {
+    fn ended(&mut self, phase: &str, ran: &Result<RunSummary, SchedulerError>, dir: &RunDir) {
+        self.history_ends_early |= matches!(ran, Err(SchedulerError::Sink { .. } | SchedulerError::Closed));
         match ran {
+            Err(SchedulerError::Sink { index, source }) if source.kind() == io::ErrorKind::StorageFull => {
+                let what = format!(
+                    "The disk under {} is full ({source}): the load was stopped, and history.jsonl \
+                     ends before event {index}. Free some space, or choose another place with --runs DIR.",
+                    dir.path().display()
+                );
+                self.against(Verdict::Infra, what);
+            }
             Ok(summary) => tracing::info!(event = "phase done", phase, ?summary),
             // Said already, by the phase in which it happened.
             Err(SchedulerError::Closed) => {}

@@ -74,6 +74,10 @@ pub struct Finished {
     pub results: Option<Results>,
     /// The verdict, also without results.
     pub verdict: Verdict,
+    /// Whether the page was written.
+    pub has_report: bool,
+    /// What of the verdict could not be written, a sentence each.
+    pub unwritten: Vec<String>,
 }
 
 /// Carries out `plan`; `source` is the text of the test file.
@@ -139,10 +143,16 @@ impl<'a> Run<'a> {
         let printer = Printer::start(self.live.clone(), self.options.quiet);
         self.live.phase("bringing the cluster up");
         let begun = Instant::now();
-        let mut nodes = match self.bring_up().await {
+        let interrupt = self.interrupt.clone();
+        let up = tokio::select! {
+            up = self.bring_up() => up.map_err(|why| (Verdict::Infra, why)),
+            // What was begun is dropped: downloads end, and a cluster that is half up goes down.
+            () = interrupt.stop.cancelled() => Err(interrupted()),
+        };
+        let mut nodes = match up {
             Ok(nodes) => nodes,
-            Err(why) => {
-                self.against(Verdict::Infra, why);
+            Err((verdict, why)) => {
+                self.against(verdict, why);
                 return;
             }
         };
@@ -216,13 +226,19 @@ impl<'a> Run<'a> {
             system::healthy(&nodes.fleet, &nodes.dialer, &nodes.setups).await
         };
         let up = tokio::select! {
-            up = up => up,
-            () = self.interrupt.stop.cancelled() => Err("interrupted before the system was up".to_owned()),
+            up = up => up.map_err(|why| (Verdict::Infra, why)),
+            () = self.interrupt.stop.cancelled() => Err(interrupted()),
         };
         self.timed("start the system", begun);
         match up {
             Ok(()) => self.under_load(nodes).await,
-            Err(why) => self.against(Verdict::Infra, why),
+            // The one reason for whatever else went wrong.
+            Err((Verdict::Infra, _)) if nodes.fleet.is_lost().await => {}
+            Err((verdict, why)) => self.against(verdict, why),
+        }
+        if self.is_lost(nodes) {
+            // Nobody is left to ask, and nothing to collect or to clean up.
+            return;
         }
         self.live.phase("collecting");
         let begun = Instant::now();
@@ -230,13 +246,20 @@ impl<'a> Run<'a> {
             // A log that is missing does not change what the history says.
             tracing::warn!(event = "not collected", %missing);
         }
-        for why in system::stop(&nodes.fleet, &nodes.setups).await {
-            self.against(Verdict::Residue, why);
-        }
-        for why in residue(&nodes.fleet).await {
-            self.against(Verdict::Residue, why);
+        let mut left = system::stop(&nodes.fleet, &nodes.setups).await;
+        left.extend(residue(&nodes.fleet).await);
+        if left.is_empty() || !nodes.fleet.is_lost().await || !self.is_lost(nodes) {
+            for why in left {
+                self.against(Verdict::Residue, why);
+            }
         }
         self.timed("collect", begun);
+    }
+
+    /// Whether the whole cluster has died, which is then the reason.
+    fn is_lost(&mut self, nodes: &Nodes) -> bool {
+        let why = nodes.fleet.why_lost().map(str::to_owned);
+        why.map(|why| self.against(Verdict::Infra, why)).is_some()
     }
 
     /// Load and faults, heal, settle, final reads.
@@ -263,7 +286,11 @@ impl<'a> Run<'a> {
             watch.abort();
         }
         listener.abort();
-        for what in std::mem::take(&mut *nodes.surprises.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let surprises = std::mem::take(&mut *nodes.surprises.lock().unwrap_or_else(PoisonError::into_inner));
+        if surprises.is_empty() || nodes.fleet.why_lost().is_some() {
+            return;
+        }
+        for what in surprises {
             self.against(Verdict::Infra, what);
         }
     }
@@ -276,15 +303,13 @@ impl<'a> Run<'a> {
         versions.push(Version { what: "Linux".to_owned(), version: kernel() });
         if interrupt.leave.is_cancelled() {
             let verdict = reasons.iter().fold(Verdict::Void, |worst, reason| worst.worst(reason.verdict));
-            return Finished { dir, results: None, verdict };
+            return Finished { dir, results: None, verdict, has_report: false, unwritten: Vec::new() };
         }
         let facts = conclude::facts(plan, &started.to_string(), versions, &options.command);
         let conclusion = conclude::conclude(&dir, plan, facts, reasons, timings);
         let verdict = conclusion.results.verdict;
-        for problem in &conclusion.unwritten {
-            eprintln!("schism: {problem}");
-        }
-        Finished { dir, results: Some(conclusion.results), verdict }
+        let conclude::Conclusion { results, unwritten, has_report } = conclusion;
+        Finished { dir, results: Some(results), verdict, has_report, unwritten }
     }
 }
 
@@ -372,6 +397,11 @@ async fn residue(fleet: &Arc<Fleet>) -> Vec<String> {
         }
     });
     found.await.concat()
+}
+
+/// Why a run proves nothing that was interrupted too early.
+fn interrupted() -> (Verdict, String) {
+    (Verdict::Void, "The run was interrupted before the system was up.".to_owned())
 }
 
 fn kernel() -> String {

@@ -91,12 +91,16 @@ pub async fn healthy(
         let setup = setups[node].clone();
         async move { node_healthy(&fleet, &*dialer, node, &setup).await }
     });
-    let failures: Vec<String> = healthy.await.into_iter().filter_map(Result::err).collect();
-    if failures.is_empty() {
+    let mut failures = healthy.await.into_iter().filter_map(Result::err);
+    let Some(mut message) = failures.next() else {
         tracing::info!(event = "healthy", seconds = begun.elapsed().as_secs_f64());
         return Ok(());
+    };
+    // One log is enough to read; those of the other nodes are in the run directory.
+    for failure in failures {
+        let _ = write!(message, "\n{}", failure.lines().next().unwrap_or_default());
     }
-    Err(failures.join("\n"))
+    Err(message)
 }
 
 async fn node_healthy(
@@ -106,31 +110,32 @@ async fn node_healthy(
     setup: &NodeSetup,
 ) -> Result<(), String> {
     let deadline = Instant::now() + setup.health.deadline.0;
-    let mut last;
+    let mut message;
     loop {
-        last = match ask(dialer, &setup.node, &setup.health.http).await {
+        let last = match ask(dialer, &setup.node, &setup.health.http).await {
             Ok((status, body)) => match setup.health.http.holds(status, &body) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },
             Err(why) => why,
         };
-        if Instant::now() >= deadline {
+        // Asked also at the end of the time: a process that ended says more than that nobody answers.
+        if let Some(ended) = ended(fleet, node, setup).await {
+            message = format!("On {} {ended} before it was healthy.", setup.node);
             break;
         }
-        if let Some(ended) = ended(fleet, node, setup).await {
-            last = ended;
+        if Instant::now() >= deadline {
+            let within = setup.health.deadline;
+            message = format!("{} did not become healthy within {within}: {last}.", setup.node);
             break;
         }
         tokio::time::sleep(setup.health.every.0).await;
     }
-    let mut message =
-        format!("{} did not become healthy within {}: {last}", setup.node, setup.health.deadline);
     for process in &setup.processes {
         let tail = log_tail(fleet, node, process).await;
-        let _ = write!(message, "\n  the end of {} on {}:\n", process.log, setup.node);
+        let _ = write!(message, "\nThe end of the log of {} on {}:\n", process.name, setup.node);
         for line in tail.lines() {
-            let _ = writeln!(message, "    {line}");
+            let _ = writeln!(message, "  {line}");
         }
     }
     Err(message.trim_end().to_owned())

@@ -47,6 +47,9 @@ pub trait Transport: Send + Sync {
     fn dialer(&self) -> Arc<dyn Dialer>;
     /// Whether a path on this machine is the same file on the nodes, so that nothing need be uploaded.
     fn shares_files(&self) -> bool;
+    /// Ends when the whole cluster has died though nobody took it down, with what is known of it. Everything that was on its
+    /// nodes, faults too, has ended with it. Never ends where nodes are machines of their own.
+    fn died(&self) -> BoxFuture<'_, String>;
     /// Takes the cluster down (local) or closes the connections (remote). Idempotent.
     fn close(&self) -> BoxFuture<'_, Result<(), TransportError>>;
 }

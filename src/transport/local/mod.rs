@@ -349,6 +349,22 @@ impl Transport for LocalCluster {
         true
     }
 
+    fn died(&self) -> BoxFuture<'_, String> {
+        Box::pin(async {
+            let ended = self.running.lock().await.as_ref().map(|running| running.ended.try_clone());
+            let watched =
+                ended.and_then(Result::ok).and_then(|ended| sys::watched(ended, Interest::READABLE).ok());
+            let Some(ended) = watched else { return std::future::pending().await };
+            if ended.readable().await.is_err() {
+                return std::future::pending().await;
+            }
+            let log = self.agent_log_dir.as_ref().map_or_else(String::new, |directory| {
+                format!(" {} may say why.", directory.join(CLUSTER_LOG).display())
+            });
+            format!("The cluster died: its first process ended or was killed, and all nodes with it.{log}")
+        })
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async {
             let mut running = self.running.lock().await;
