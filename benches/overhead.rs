@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 const RATE: u32 = 5_000;
 const OPS: u64 = 25_000;
 const NODES: usize = 5;
-const WORKERS: usize = 10;
+const WORKERS: usize = 20;
 /// How long a client takes, as a fast system would.
 const LATENCY: Duration = Duration::from_millis(1);
 
@@ -101,6 +101,11 @@ impl Sink for TimedSink {
     }
 }
 
+/// Nanoseconds, up to a minute.
+fn histogram() -> Result<Histogram<u64>, hdrhistogram::CreationError> {
+    Histogram::new_with_bounds(1, 60_000_000_000, 3)
+}
+
 fn print(what: &str, histogram: &Histogram<u64>) {
     let micros = |quantile| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
     println!(
@@ -122,7 +127,7 @@ fn measure(at_once: bool) -> Result<(), Box<dyn std::error::Error>> {
         writer: Writer::create(&folder.path().join("history.jsonl"))?,
         origin,
         waiting: Vec::new(),
-        recorded: Histogram::new(3)?,
+        recorded: histogram()?,
         invocations: Vec::new(),
     };
     let target = |node| Target {
@@ -139,7 +144,7 @@ fn measure(at_once: bool) -> Result<(), Box<dyn std::error::Error>> {
     let summary = scheduler.run(load, &CancellationToken::new())?;
     let sink = scheduler.into_sink();
 
-    let mut dispatched = Histogram::<u64>::new(3)?;
+    let mut dispatched = histogram()?;
     let begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, invoked) in &sink.invocations {
         // Values are unique, so there is one.

@@ -9,6 +9,7 @@
 mod agent;
 mod bad_luck;
 mod demo;
+mod etcd;
 mod leftovers;
 mod local_cluster;
 mod report;

@@ -1,7 +1,5 @@
 //! Test files, good and bad: what is accepted, and what is said about the rest.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that goes wrong")]
-
 use std::path::{Path, PathBuf};
 
 use schism::plan::{self, Plan};
@@ -194,7 +192,7 @@ const BAD: [(&str, &[&str]); 17] = [
             "x.yaml:1:23: `demo` comes from no package, so there is no `version` to choose",
             "x.yaml:1:57: setting `mode` of system `demo`: `local-read` is not one of correct, local-reads, ack-early, forgets-on-restart; did you mean `local-reads`?",
             "x.yaml:1:69: system `demo` has no setting `moode`; did you mean `mode`?",
-            "x.yaml:3:32: the demo client offers no choice of reads; remove `reads`",
+            "x.yaml:3:32: client `demo` has no reads called `serializable`; it has one kind of read only",
             "x.yaml:3:51: this client does not support `cas`, only read, write",
         ],
     ),
@@ -202,7 +200,7 @@ const BAD: [(&str, &[&str]); 17] = [
         "system: { name: etcd, settings: { snapshot_count: lots } }\ncluster: { local: 5 }\nworkload: { register: { reads: serialisable, concurrency: 9999n } }",
         &[
             "x.yaml:1:51: setting `snapshot_count` of system `etcd`: expected a whole number, found \"lots\"",
-            "x.yaml:3:32: the etcd client has no `serialisable` reads; did you mean `serializable`?",
+            "x.yaml:3:32: client `etcd` has no reads called `serialisable`; did you mean `serializable`?",
             "x.yaml:3:59: 9999n on 5 nodes are 49995 workers; at most 10000 make sense",
         ],
     ),
@@ -469,6 +467,7 @@ fn bad_systems_are_told_what_is_wrong_with_them() {
         ("when: body.health", "when: body.health ==", "the template is wrong: "),
         ("default: correct", "default: corect", "the default does not fit: `corect` is not one of correct"),
         ("signal: TERM", "signal: TREM", "unknown `TREM` at `stop.signal`; did you mean `TERM`?"),
+        ("client: demo", "client: dema", "there is no client `dema`; did you mean `demo`?"),
         ("each: peers", "each: pears", "did you mean `peers`?"),
         (
             "processes:\n",
@@ -521,4 +520,36 @@ fn binaries_are_filled_in_where_they_really_are() {
     assert_eq!(setups[1].leader.as_ref().unwrap().http.path, "/v3/maintenance/status");
     let error = plan.setups(&Default::default()).unwrap_err();
     assert_eq!(error.path, ["processes", "0", "command", "0"]);
+}
+
+mod never_panics {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn digest(text: &str) {
+        // Whatever comes out, it can be printed.
+        if let Err(problems) = spec::parse(Path::new("x.yaml"), text.to_owned(), &[]) {
+            assert!(!problems.to_string().is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn on_noise(text in "\\PC{0,200}") {
+            digest(&text);
+        }
+
+        #[test]
+        fn on_yaml_that_was_tampered_with(at in 0..GOOD.len(), length in 0_usize..12, noise in "[\\[\\]{}:,\\-&*!|>'\"%@`#?~\\t\\n aé0.]{0,6}") {
+            let mut text = GOOD.to_owned();
+            text.replace_range(at..(at + length).min(GOOD.len()), &noise);
+            digest(&text);
+        }
+
+        #[test]
+        fn on_options(option in "[a-z.0-9]{0,20}=?[\\[\\]{}:, a-z0-9]{0,10}") {
+            _ = spec::parse(Path::new("x.yaml"), GOOD.to_owned(), &[option]);
+        }
+    }
 }

@@ -71,9 +71,11 @@ pub enum Request {
     /// Also renews every lease. The agent heals everything when none came for the lease's length.
     Heartbeat,
     /// Run a command to its end. Killed with everything it started after `deadline_ms`. At most `output_max` bytes of each of
-    /// stdout and stderr are kept (the last ones).
+    /// stdout and stderr are kept (the last ones, and never more than [`OUTPUT_LEN_MAX`]). The command ends when its own
+    /// process ends; what that leaves in the background lives on until bye, and should have its output redirected.
     Run { command: Command, stdin: Option<String>, deadline_ms: u64, output_max: usize },
-    /// Start and supervise a process called `name`, its stdout and stderr appended to `log` on the node.
+    /// Start and supervise a process called `name`, its stdout and stderr appended to `log` on the node. It outlives the
+    /// agent; the next agent on the same state directory adopts it.
     Start { name: String, command: Command, log: String },
     /// Stop a supervised process: `signal`, and `SIGKILL` for whatever is left after `grace_ms`.
     Stop { name: String, signal: i32, grace_ms: u64 },
@@ -99,7 +101,7 @@ pub enum Request {
     Reach { addresses: Vec<SocketAddr>, patience_ms: u64 },
     /// Everything of ours that is still on this node.
     Residue,
-    /// Heal everything, stop every supervised process, exit.
+    /// Heal everything, stop every supervised process, kill what else was left by something the agent ran, exit.
     Bye,
 }
 

@@ -10,7 +10,7 @@ use crate::stderr::say;
 use crate::verdict::Verdict;
 
 pub fn main(arguments: &args::Run) -> ExitCode {
-    let planned = match plan::resolve(&arguments.test) {
+    let planned = match plan::resolve(&arguments.test, plan::drawn) {
         Ok(planned) => planned,
         Err(problems) => return super::usage(&problems),
     };

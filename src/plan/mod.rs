@@ -96,9 +96,9 @@ pub struct PlannedWorkload {
     pub client: String,
     /// The port it connects to on each node.
     pub port: u16,
-    /// The operations it offers.
+    /// The operations that the workload sends, by their names in the history.
     pub operations: Vec<String>,
-    /// The consistency of its reads; absent where there is no choice.
+    /// The consistency that reads ask for; absent where there is no choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reads: Option<String>,
 }

@@ -4,15 +4,13 @@ use std::path::Path;
 
 use schism_units::Span;
 use schism_workloads::register::RegisterSpec;
+use schism_workloads::{ClientInfo, client_info, connector};
 
 use super::{
     Length, Phase, Plan, PlannedCheck, PlannedCluster, PlannedSystem, PlannedWorkload, local_nodes, setups,
 };
 use crate::spec::{self, Cluster, Problem, Problems, Source, SystemChoice, Test, Workload, nearest};
-use crate::system::{self, ClientDef, LoadError, System};
-
-/// The clients that come with Schism.
-const CLIENTS: [&str; 2] = ["demo", "etcd"];
+use crate::system::{self, LoadError, System};
 
 /// Reads a test file with its `--set` options, and the system that it names.
 ///
@@ -142,23 +140,17 @@ fn workload(
 ) -> Option<PlannedWorkload> {
     let def = &system.def;
     let path = |field: &str| ["workload", "register", field].map(str::to_owned);
-    let Some(client) = def.clients.iter().find(|client| CLIENTS.contains(&client.client.as_str())) else {
-        let names: Vec<&str> = def.clients.iter().map(|client| client.client.as_str()).collect();
-        let message =
-            format!("Schism has no client `{}`; it has: {}", names.join("`, `"), CLIENTS.join(", "));
-        problems.push(
-            system.source.problem(&["clients".to_owned(), "0".to_owned(), "client".to_owned()], message),
-        );
-        return None;
-    };
-    let operations: Vec<&str> = client.operations.iter().map(String::as_str).collect();
-    if let Err(message) = register.check(&operations) {
+    // A system whose clients we do not know, or whose ports do not exist, was refused when it was read.
+    let client = def.clients.iter().find(|client| client_info(&client.client).is_ok())?;
+    let info = client_info(&client.client).ok()?;
+    let port = def.ports.get(&client.port)?.get();
+    if let Err(message) = register.check(info.operations) {
         problems.push(source.problem(&path("mix"), message));
     }
     if register.deadline.0.is_zero() {
         problems.push(source.problem(&path("deadline"), "`deadline` must be above zero; for example 5s"));
     }
-    let reads = match reads(client, register.reads.as_deref()) {
+    let reads = match reads(info, register.reads.as_deref()) {
         Ok(reads) => reads,
         Err(message) => {
             problems.push(source.problem(&path("reads"), message));
@@ -173,13 +165,12 @@ fn workload(
         );
         problems.push(source.problem(&path("concurrency"), message));
     }
-    let port = def.ports.get(&client.port)?.get();
     Some(PlannedWorkload {
         spec: test.workload.clone(),
         workers,
         client: client.client.clone(),
         port,
-        operations: client.operations.clone(),
+        operations: sent(register, info),
         reads,
     })
 }
@@ -187,19 +178,27 @@ fn workload(
 /// More workers than this are a slip of the pen: each has a connection of its own.
 const WORKERS_MAX: usize = 10_000;
 
-/// The consistency of reads that a client is to use.
-fn reads(client: &ClientDef, wanted: Option<&str>) -> Result<Option<String>, String> {
-    let offered: Vec<&str> = client.reads.iter().map(String::as_str).collect();
-    let Some(wanted) = wanted else { return Ok(client.reads.first().cloned()) };
-    if offered.contains(&wanted) {
-        return Ok(Some(wanted.to_owned()));
+/// The operations that a workload sends through a client.
+fn sent(register: &RegisterSpec, info: &ClientInfo) -> Vec<String> {
+    let weight = |operation: &str| match (register.mix, operation) {
+        (None, _) => 1,
+        (Some(mix), "read") => mix.read,
+        (Some(mix), "write") => mix.write,
+        (Some(mix), _) => mix.cas,
+    };
+    info.operations.iter().filter(|operation| weight(operation) > 0).map(|name| (*name).to_owned()).collect()
+}
+
+/// The consistency that a client's reads are to ask for.
+fn reads(info: &ClientInfo, wanted: Option<&str>) -> Result<Option<String>, String> {
+    let Some(wanted) = wanted else { return Ok(info.reads.first().map(|reads| (*reads).to_owned())) };
+    match (connector(info.name, Some(wanted)), nearest(wanted, info.reads)) {
+        (Ok(_), _) => Ok(Some(wanted.to_owned())),
+        (Err(_), Some(near)) => {
+            Err(format!("client `{}` has no reads called `{wanted}`; did you mean `{near}`?", info.name))
+        }
+        (Err(error), None) => Err(error.to_string()),
     }
-    let name = &client.client;
-    Err(match nearest(wanted, &offered) {
-        Some(near) => format!("the {name} client has no `{wanted}` reads; did you mean `{near}`?"),
-        None if offered.is_empty() => format!("the {name} client offers no choice of reads; remove `reads`"),
-        None => format!("the {name} client has no `{wanted}` reads; it has: {}", offered.join(", ")),
-    })
 }
 
 fn phases(test: &Test, system: &System) -> Vec<Phase> {

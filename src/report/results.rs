@@ -290,7 +290,10 @@ impl Results {
                     .iter()
                     .filter(|check| check.validity == Validity::Violation)
                     .map(|check| {
-                        let found = counted(check.violations.len().max(1) as u64, "violation");
+                        let found = counted(
+                            check.violating_keys.max(check.violations.len()).max(1) as u64,
+                            "violation",
+                        );
                         format!("the {} checker found {found} of the {} model", check.checker, check.model)
                     })
                     .collect();
@@ -350,7 +353,7 @@ fn check_reason(check: &CheckResult) -> Option<Reason> {
     match check.validity {
         Validity::Pass => None,
         Validity::Violation => {
-            let found = counted(check.violations.len().max(1) as u64, "violation");
+            let found = counted(check.violating_keys.max(check.violations.len()).max(1) as u64, "violation");
             Some(Reason { verdict: Verdict::Violation, what: format!("{name} found {found}.") })
         }
         Validity::Unknown => {

@@ -64,8 +64,14 @@ fn evidence(results: &Results, lines: &mut Vec<String>) {
     if sentences > 0 {
         lines.push(format!("    ({} in the report)", counted(sentences as u64, "more sentence")));
     }
-    if all.len() > 1 {
-        lines.push(format!("  ({} in the report)", counted(all.len() as u64 - 1, "more violation")));
+    let keys: usize =
+        results.checks.iter().map(|check| check.violating_keys.max(check.violations.len())).sum();
+    if keys > 1 {
+        let more = counted(keys as u64 - 1, "more violation");
+        lines.push(match keys > all.len() {
+            true => format!("  ({more}; the report explains {} of them)", all.len() - 1),
+            false => format!("  ({more} in the report)"),
+        });
     }
 }
 

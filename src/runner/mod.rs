@@ -157,7 +157,14 @@ impl<'a> Run<'a> {
             }
         };
         self.timed("bring the cluster up", begun);
-        self.on_nodes(&mut nodes).await;
+        // What an earlier run left is not ours to judge under, and not ours to sweep away.
+        let leftovers = residue(&nodes.fleet).await;
+        if leftovers.is_empty() {
+            self.on_nodes(&mut nodes).await;
+        }
+        for found in leftovers {
+            self.against(Verdict::Residue, format!("Before the run began: {found}"));
+        }
         self.live.phase("taking the cluster down");
         let begun = Instant::now();
         nodes.fleet.bye().await;
@@ -181,10 +188,8 @@ impl<'a> Run<'a> {
         self.versions
             .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
         // A local node sees this machine's files at the same paths, once they are exposed.
-        let binaries =
-            installed.binaries.iter().map(|(name, path)| (name.clone(), path.display().to_string()));
-        let setups = self.plan.setups(&binaries.collect()).map_err(|error| error.to_string())?;
-        let transport = self.transport(installed.root.as_deref()).await.map_err(|error| error.to_string())?;
+        let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
+        let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
         let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
         let (fleet, events) = match started {
             Ok(started) => started,
@@ -205,9 +210,9 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn transport(&self, expose: Option<&Path>) -> Result<Arc<dyn Transport>, TransportError> {
+    async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
         let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
-        options.expose.extend(expose.map(Path::to_owned));
+        options.expose.extend_from_slice(expose);
         options.agent_log_dir = Some(self.dir.path().join("nodes"));
         Ok(Arc::new(local::up(options).await?))
     }

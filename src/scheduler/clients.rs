@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -19,6 +19,10 @@ use super::inbox::{Completion, Inbox, SPIN_MAX};
 /// A client ends its operations itself, since it alone knows whether anything was sent. Only this long after the
 /// deadline the runtime's timer does it instead.
 const SLACK: Duration = Duration::from_millis(100);
+
+/// How often to look for work between two looks at everything else that goes on in the runtime, which cost a system
+/// call.
+const LOOKS: usize = 50;
 
 /// One operation for a client.
 pub(super) struct Job {
@@ -63,6 +67,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Whether there is something in the queue, for looking without the lock.
     filled: AtomicBool,
+    /// When it was filled last, in nanoseconds since the start of the run.
+    filled_at: AtomicU64,
     notify: Notify,
     /// Operations that wait for something.
     open: AtomicUsize,
@@ -88,14 +94,15 @@ impl ClientThread {
         Ok(Self { shared })
     }
 
-    /// Hands a batch over, which is left empty.
-    pub(super) fn dispatch(&self, batch: &mut Vec<Job>) {
+    /// Hands a batch over, which is left empty. `now` is in nanoseconds since the start of the run.
+    pub(super) fn dispatch(&self, batch: &mut Vec<Job>, now: u64) {
         if batch.is_empty() {
             return;
         }
         {
             let mut queue = self.shared.lock();
             queue.jobs.extend(batch.drain(..));
+            self.shared.filled_at.store(now, Ordering::Relaxed);
             self.shared.filled.store(true, Ordering::Release);
         }
         self.shared.notify.notify_one();
@@ -138,11 +145,15 @@ impl Pump {
             if self.shared.lock().closed && self.shared.open.load(Ordering::Acquire) == 0 {
                 return;
             }
-            let began = Instant::now();
-            if !(watch && self.watch(began).await) {
+            let began = self.setup.now();
+            if !(watch && self.watch().await) {
                 self.shared.notify.notified().await;
             }
-            watch = began.elapsed() < SPIN_MAX;
+            // Only while work comes that fast; see the scheduler's side of this.
+            let soon = began.saturating_add(SPIN_MAX.as_nanos() as u64);
+            if self.shared.filled.load(Ordering::Acquire) {
+                watch = self.shared.filled_at.load(Ordering::Relaxed) < soon;
+            }
         }
     }
 
@@ -156,10 +167,14 @@ impl Pump {
     }
 
     /// Looks for work for a moment, while the runtime goes on with what else there is. Whether it came.
-    async fn watch(&self, began: Instant) -> bool {
+    async fn watch(&self) -> bool {
+        let began = Instant::now();
         while began.elapsed() < SPIN_MAX {
-            if self.shared.filled.load(Ordering::Acquire) {
-                return true;
+            for _ in 0..LOOKS {
+                if self.shared.filled.load(Ordering::Acquire) {
+                    return true;
+                }
+                std::hint::spin_loop();
             }
             tokio::task::yield_now().await;
         }

@@ -1,6 +1,6 @@
 //! Completions on their way from the clients' threads to the scheduler's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -29,13 +29,18 @@ struct Waiting {
 #[derive(Default)]
 pub(super) struct Inbox {
     waiting: Mutex<Waiting>,
-    /// Whether there is something, for looking without the lock.
-    filled: AtomicBool,
+    /// How many completions wait, for looking without the lock.
+    count: AtomicUsize,
+    /// Time of the completion that filled it last.
+    filled_at: AtomicU64,
 }
 
 /// The longest time to watch for an answer before going to sleep. Handing the processor over and back takes about as
 /// long, so watching costs no more than it saves; and it is done only while answers do come that fast.
 pub(super) const SPIN_MAX: Duration = Duration::from_micros(50);
+
+/// The longest time for which an answer waits for company: about what a write to the history costs.
+const GATHER_MAX: Duration = Duration::from_micros(3);
 
 impl Inbox {
     /// Messages wake the calling thread from now on.
@@ -51,43 +56,68 @@ impl Inbox {
     pub(super) fn send(&self, completion: Completion) {
         let mut waiting = self.lock();
         let first = waiting.completions.is_empty();
+        if first {
+            self.filled_at.store(completion.time, Ordering::Relaxed);
+        }
         waiting.completions.push(completion);
         // Whoever found it empty has woken the scheduler, which takes everything before it sleeps again.
         let sleeper = if first { waiting.scheduler.clone() } else { None };
-        self.filled.store(true, Ordering::Release);
+        self.count.store(waiting.completions.len(), Ordering::Release);
         drop(waiting);
         if let Some(sleeper) = sleeper {
             sleeper.unpark();
         }
     }
 
+    /// Time of the first completion that waits.
+    pub(super) fn filled_at(&self) -> Option<u64> {
+        self.filled().then(|| self.filled_at.load(Ordering::Relaxed))
+    }
+
     /// Moves everything that waits into `into`, which must be empty.
     pub(super) fn take(&self, into: &mut Vec<Completion>) {
-        if self.filled.load(Ordering::Acquire) {
+        if self.filled() {
             let mut waiting = self.lock();
             std::mem::swap(&mut waiting.completions, into);
-            self.filled.store(false, Ordering::Release);
+            self.count.store(0, Ordering::Release);
         }
     }
 
+    fn filled(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     /// Waits until something is there, the thread is woken otherwise, or `until` has come. With `watch` it looks for a
-    /// moment before it sleeps.
-    pub(super) fn wait(&self, until: Option<Instant>, watch: bool) {
+    /// moment before it sleeps, and once the first answer is there gives others a chance to join it, up to `company` of them.
+    pub(super) fn wait(&self, until: Option<Instant>, watch: bool, company: usize) {
         let began = Instant::now();
         if watch {
             while began.elapsed() < SPIN_MAX {
-                if self.filled.load(Ordering::Acquire) || until.is_some_and(|until| Instant::now() >= until) {
+                if self.filled() {
+                    self.gather(company);
+                    return;
+                }
+                if until.is_some_and(|until| Instant::now() >= until) {
                     return;
                 }
                 std::hint::spin_loop();
             }
         }
-        if self.filled.load(Ordering::Acquire) {
+        if self.filled() {
             return;
         }
         match until {
             Some(until) => std::thread::park_timeout(until.saturating_duration_since(Instant::now())),
             None => std::thread::park(),
+        }
+    }
+
+    /// Answers that come fast come in flocks. Each batch costs a write to the history; one answer at a time would pay it
+    /// for each.
+    fn gather(&self, company: usize) {
+        let began = Instant::now();
+        while self.count.load(Ordering::Acquire) < company && began.elapsed() < GATHER_MAX {
+            std::hint::spin_loop();
         }
     }
 }

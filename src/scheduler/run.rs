@@ -253,13 +253,19 @@ impl<S: Sink> Scheduler<S> {
     }
 
     /// Waits for the next thing to do. `watch`: look out for a moment before sleeping. Whether to do so the next time:
-    /// only while it pays.
+    /// only while answers come that fast. When this thread got around to running again does not count: on a busy
+    /// machine that takes longer than any answer.
     fn sleep(&self, wake: Option<u64>, watch: bool) -> bool {
         let wake = wake.map(|time| self.config.origin + Duration::from_nanos(time));
         let expiry = self.expiries.front().map(|(at, _, _)| *at);
-        let began = Instant::now();
-        self.inbox.wait([wake, expiry].into_iter().flatten().min(), watch && self.open > 0);
-        began.elapsed() < SPIN_MAX
+        let began = self.now();
+        self.inbox.wait([wake, expiry].into_iter().flatten().min(), watch && self.open > 0, self.open);
+        let soon = began.saturating_add(SPIN_MAX.as_nanos() as u64);
+        match self.inbox.filled_at() {
+            Some(at) => at < soon,
+            // Woken by the clock, which says nothing about answers.
+            None => watch,
+        }
     }
 
     fn context(&self, time: u64) -> Context<'_> {
@@ -489,8 +495,9 @@ impl<S: Sink> Scheduler<S> {
             self.withdraw(phase);
             return;
         }
+        let now = self.now();
         for (thread, jobs) in self.clients.threads.iter().zip(&mut phase.jobs) {
-            thread.dispatch(jobs);
+            thread.dispatch(jobs, now);
         }
         for (ticket, op) in phase.nemesis_jobs.drain(..) {
             self.lanes.dispatch(ticket, op);

@@ -11,6 +11,7 @@ pub mod document;
 mod load;
 mod overrides;
 pub mod problem;
+pub mod reference;
 mod scalar;
 mod schema;
 pub mod source;

@@ -14,6 +14,7 @@ pub(super) fn check(def: &SystemDef, source: &Source) -> Vec<Problem> {
     check.names();
     check.settings();
     check.ports();
+    check.clients();
     check.templates();
     check.expressions();
     if check.problems.is_empty() {
@@ -138,6 +139,21 @@ impl Check<'_> {
         for (name, port) in &def.ports {
             if let Some(other) = taken.insert(port.get(), name) {
                 self.wrong(&["ports", name], format!("`{name}` and `{other}` are both port {port}"));
+            }
+        }
+    }
+
+    fn clients(&mut self) {
+        let def = self.def;
+        let known: Vec<&str> = schism_workloads::catalog().iter().map(|info| info.name).collect();
+        for (index, client) in def.clients.iter().enumerate() {
+            if !known.contains(&client.client.as_str()) {
+                let hint = match nearest(&client.client, &known) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are: {}", known.join(", ")),
+                };
+                let message = format!("there is no client `{}`; {hint}", client.client);
+                self.wrong(&["clients", &index.to_string(), "client"], message);
             }
         }
     }

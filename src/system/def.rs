@@ -472,19 +472,12 @@ pub enum LeaderProbe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ClientDef {
-    /// The client's name: one that comes with Schism.
+    /// The client's name: one that comes with Schism: `demo` or `etcd`.
     #[schemars(example = &"etcd")]
     pub client: String,
     /// The name of the port it connects to.
     #[schemars(example = &"client")]
     pub port: String,
-    /// The operations it offers, by the workload's names for them.
-    #[schemars(length(min = 1), example = ["read", "write", "cas"])]
-    pub operations: Vec<String>,
-    /// The consistencies of reads it offers, the default first. Empty: there is nothing to choose.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(example = ["linearizable", "serializable"])]
-    pub reads: Vec<String>,
 }
 
 impl SystemDef {

@@ -26,8 +26,8 @@ const EXAMPLE: &str = "name: my-store
 description: A store of my own
 install: { binaries: [my-store] }
 ports: { client: 8080 }
-…
-(`schism list systems --show etcd` prints a complete one)";
+# and so on:
+# systems/etcd.yaml in the source of Schism is a complete one";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(SystemDef).to_value());
 

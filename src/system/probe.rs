@@ -111,6 +111,30 @@ mod tests {
         assert!(long.chars().count() < 300 && long.ends_with('…'), "{long}");
     }
 
+    /// Answers recorded from etcd 3.4.23.
+    #[test]
+    fn etcd_is_understood() {
+        let def = crate::system::load("etcd", std::path::Path::new("")).unwrap().def;
+        let nodes = crate::plan::local_nodes(1);
+        let (settings, binaries) = (def.settings(&Default::default()).unwrap(), def.binary_names());
+        let context =
+            crate::system::NodeContext { nodes: &nodes, index: 0, settings: &settings, binaries: &binaries };
+        let setup = crate::system::render(&def, context).unwrap();
+        assert_eq!(setup.health.http.holds(200, br#"{"health":"true"}"#), Ok(()));
+        assert!(setup.health.http.holds(503, br#"{"health":"false"}"#).is_err());
+        let leader = setup.leader.unwrap();
+        let answer = br#"{"header":{"cluster_id":"6794051343243898426","member_id":"17280080068435574613","revision":"1",
+            "raft_term":"2"},"version":"3.4.23","dbSize":"20480","leader":"17280080068435574613","raftIndex":"5",
+            "raftTerm":"2","raftAppliedIndex":"5","dbSizeInUse":"16384"}"#;
+        assert_eq!(leader.leads(200, answer), Ok(Some(2)));
+        let text = String::from_utf8_lossy(answer);
+        let follower =
+            text.replace(r#""leader":"17280080068435574613""#, r#""leader":"17280080068435574614""#);
+        assert_eq!(leader.leads(200, follower.as_bytes()), Ok(None));
+        let leaderless = text.replace(r#""leader":"17280080068435574613","#, "");
+        assert_eq!(leader.leads(200, leaderless.as_bytes()), Ok(None));
+    }
+
     #[test]
     fn a_leader_has_a_term() {
         let role = |term: Option<&str>| LeaderSetup {

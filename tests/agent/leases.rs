@@ -487,9 +487,19 @@ impl Mechanism for Kill {
 
     fn inject(&mut self, host: &dyn Host, _: Duration) -> Result<(), FaultError> {
         host.hold_down(&self.0, true);
-        for pid in host.pids(&self.0) {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
-                .unwrap();
+        // The dying still count as running, and would not be started again.
+        let begin = Instant::now();
+        while let pids = host.pids(&self.0)
+            && !pids.is_empty()
+        {
+            assert!(begin.elapsed() < PATIENCE);
+            for pid in pids {
+                // Another round may find it dead already.
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
         }
         Ok(())
     }
@@ -523,7 +533,7 @@ fn kills() -> Mechanisms {
 async fn a_killed_process_stays_down_and_comes_back() {
     let state = tempfile::tempdir().unwrap();
     let list = state.path().join("pids");
-    let script = format!("echo $$ >> {0}; sleep 1000 & echo $! >> {0}; wait", list.display());
+    let script = format!("echo $$ >> {0}; sleep 100 & echo $! >> {0}; wait", list.display());
     let (server, handle, mut events) = connect(state.path(), kills()).await;
     handle.start("server", &sh(&script), "/dev/null").await.unwrap();
     until("it is up", || pids(&list).len() == 2).await;
@@ -544,7 +554,8 @@ async fn a_killed_process_stays_down_and_comes_back() {
     server.result().await.unwrap();
     until("it is up again", || pids(&list).len() == 6).await;
     // None of its ends was a surprise.
-    assert!(matches!(events.recv().await, Some(AgentEvent::Gone { .. })));
+    let event = events.recv().await;
+    assert!(matches!(event, Some(AgentEvent::Gone { .. })), "{event:?}");
 
     let (server, handle, _events) = connect(state.path(), kills()).await;
     assert!(matches!(handle.status("server").await.unwrap(),

@@ -141,9 +141,9 @@ async fn a_deadline_kills_everything_that_was_started() {
     let list = state.path().join("pids");
     // A child, a grandchild, one in a session of its own whose parent is gone, one without our environment.
     let script = format!(
-        "exec 2>/dev/null; L={}; sleep 1000 & echo $! >> $L; (sleep 1000 & echo $! >> $L); \
-         (setsid sh -c 'echo $$ >> '$L'; exec sleep 1000' &); env -i sh -c 'sleep 1000 & echo $! >> '$L; \
-         echo out; sleep 1000",
+        "exec 2>/dev/null; L={}; sleep 100 & echo $! >> $L; (sleep 100 & echo $! >> $L); \
+         (setsid sh -c 'echo $$ >> '$L'; exec sleep 100' &); env -i sh -c 'sleep 100 & echo $! >> '$L; \
+         echo out; sleep 100",
         list.display()
     );
     let deadline = Duration::from_millis(1500);
@@ -164,7 +164,7 @@ async fn a_command_ends_when_its_process_does() {
     let state = tempfile::tempdir().unwrap();
     let agent = agent(state.path()).await;
     // The pipe stays open in the background process: that must hold nobody up, and it is residue until it ends.
-    let output = agent.sh("sleep 1000 & echo $!", PATIENCE).await;
+    let output = agent.sh("sleep 100 & echo $!", PATIENCE).await;
     let pid: i32 = output.stdout.trim().parse().unwrap();
     assert!(output.success() && alive(pid));
     let residue = agent.handle.residue().await.unwrap();
@@ -181,7 +181,7 @@ async fn supervises_a_process() {
     let log = log.to_str().unwrap();
     let mut agent = agent(state.path()).await;
     assert_eq!(agent.handle.status("server").await.unwrap(), ProcessStatus::Unknown);
-    let pid = agent.handle.start("server", &sh("echo up; echo err >&2; exec sleep 1000"), log).await.unwrap();
+    let pid = agent.handle.start("server", &sh("echo up; echo err >&2; exec sleep 100"), log).await.unwrap();
     assert!(alive(pid));
     let error = agent.handle.start("server", &sh("true"), log).await.unwrap_err().to_string();
     assert!(error.contains("runs already"), "{error}");
@@ -213,7 +213,7 @@ async fn stopping_kills_what_ignores_it() {
     let state = tempfile::tempdir().unwrap();
     let list = state.path().join("pids");
     let script = format!(
-        "trap '' TERM; L={}; echo $$ >> $L; sleep 1000 & echo $! >> $L; \
+        "trap '' TERM; L={}; echo $$ >> $L; sleep 100 & echo $! >> $L; \
          (setsid sh -c 'trap \"\" TERM; echo $$ >> '$L'; while :; do sleep 1; done' &); \
          while :; do sleep 1; done",
         list.display()
@@ -238,7 +238,7 @@ async fn processes_outlive_their_agent_and_are_adopted() {
     let state = tempfile::tempdir().unwrap();
     let log = state.path().join("log");
     let first = agent(state.path()).await;
-    let command = sh("sleep 1000 & echo $!; wait");
+    let command = sh("sleep 100 & echo $!; wait");
     let pid = first.handle.start("server", &command, log.to_str().unwrap()).await.unwrap();
     until("the child is up", || pids(&log).len() == 1).await;
     first.kill().await;
@@ -275,7 +275,7 @@ async fn an_end_that_no_agent_saw_is_told_by_the_next() {
     let state = tempfile::tempdir().unwrap();
     let log = state.path().join("log");
     let first = agent(state.path()).await;
-    let command = sh("sleep 1000 & echo $!; wait");
+    let command = sh("sleep 100 & echo $!; wait");
     let pid = first.handle.start("server", &command, log.to_str().unwrap()).await.unwrap();
     first.handle.start("stopped", &command, "/dev/null").await.unwrap();
     first.handle.stop("stopped", 9, PATIENCE).await.unwrap();
@@ -373,7 +373,7 @@ async fn a_dead_agent_fails_every_request() {
     let mut runs = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let handle = agent.handle.clone();
-        let script = format!("echo $$ >> {}; exec sleep 1000", list.display());
+        let script = format!("echo $$ >> {}; exec sleep 100", list.display());
         runs.spawn(async move { handle.run(&sh(&script), None, PATIENCE, 10).await });
     }
     until("everything runs", || pids(&list).len() == 20).await;
@@ -394,7 +394,7 @@ async fn a_dead_agent_fails_every_request() {
 async fn a_signal_ends_the_agent_and_nothing_else() {
     let state = tempfile::tempdir().unwrap();
     let mut first = agent(state.path()).await;
-    let pid = first.handle.start("server", &sh("exec sleep 1000"), "/dev/null").await.unwrap();
+    let pid = first.handle.start("server", &sh("exec sleep 100"), "/dev/null").await.unwrap();
     let me = nix::unistd::Pid::from_raw(first.handle.pid() as i32);
     nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(tokio::time::timeout(PATIENCE, first.child.wait()).await.unwrap().unwrap().success());
@@ -446,7 +446,7 @@ async fn what_is_no_agent_is_told_apart() {
 async fn the_next_agent_continues_what_a_killed_one_paused() {
     let state = tempfile::tempdir().unwrap();
     let first = agent(state.path()).await;
-    let pid = first.handle.start("server", &sh("sleep 1000; true"), "/dev/null").await.unwrap();
+    let pid = first.handle.start("server", &sh("sleep 100; true"), "/dev/null").await.unwrap();
     let pause = NodeFault::Pause { process: "server".into() };
     first.handle.inject("f1", &pause, Duration::from_secs(60)).await.unwrap();
     let evidence = first.handle.verify("f1", PATIENCE).await.unwrap();
@@ -473,4 +473,21 @@ async fn the_next_agent_continues_what_a_killed_one_paused() {
     let status = third.handle.status("server").await.unwrap();
     assert!(matches!(status, ProcessStatus::Running { pid: other, .. } if other != pid), "{status:?}");
     third.bye().await;
+}
+
+#[tokio::test]
+async fn looks_for_others() {
+    let state = tempfile::tempdir().unwrap();
+    let agent = agent(state.path()).await;
+    let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let addresses = [open.local_addr().unwrap(), closed];
+    assert_eq!(agent.handle.reach(&addresses, PATIENCE).await.unwrap(), [true, true]);
+    let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
+    agent.handle.poke(&[listener.local_addr().unwrap()]).await.unwrap();
+    assert!(listener.recv(&mut [0; 16]).unwrap() > 0);
+    let error = agent.handle.poke(&vec![closed; 2000]).await.unwrap_err().to_string();
+    assert!(error.contains("the limit is"), "{error}");
+    agent.bye().await;
 }

@@ -28,3 +28,23 @@ pub async fn poke(addresses: &[SocketAddr]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_address_gets_one_and_a_refusal_is_no_failure() {
+        let first = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let second = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // Broadcast is refused to a socket that did not ask for it.
+        let refused = "255.255.255.255:0".parse().unwrap();
+        poke(&[first.local_addr().unwrap(), refused, second.local_addr().unwrap()]).await.unwrap();
+        for socket in [first, second] {
+            let mut buffer = [0; 16];
+            let received =
+                tokio::time::timeout(std::time::Duration::from_secs(10), socket.recv(&mut buffer)).await;
+            assert_eq!(&buffer[..received.unwrap().unwrap()], b"schism");
+        }
+    }
+}

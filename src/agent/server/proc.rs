@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,19 @@ use super::pidfd::PidFd;
 
 /// The environment variable that marks what we start: `<owner>/<token>`.
 pub const MARK: &str = "SCHISM_OWNER";
+
+/// How often to look again at a process that is replacing its program.
+const EXEC_LOOKS_MAX: usize = 100;
+/// The pause in between.
+const EXEC_PAUSE: Duration = Duration::from_micros(200);
+/// Hardly an environment is longer, in bytes.
+const ENVIRONMENT_LEN: usize = 32 << 10;
+/// How often an environment has to be found empty to be believed.
+const EMPTY_LOOKS: usize = 3;
+/// `PF_KTHREAD` of the kernel's `sched.h`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+/// `PF_EXITING` of the same.
+const EXITING: u64 = 0x4;
 
 /// How often to look again while stopping a tree that still grows.
 const FREEZE_ROUNDS_MAX: usize = 64;
@@ -47,6 +60,8 @@ pub struct Stat {
     /// The session's number.
     pub session: i32,
     threads: u64,
+    flags: u64,
+    environment_end: u64,
 }
 
 impl Stat {
@@ -67,12 +82,19 @@ impl Stat {
             parent: field.get(1)?.parse().ok()?,
             session: field.get(3)?.parse().ok()?,
             threads: field.get(17)?.parse().ok()?,
+            flags: field.get(6)?.parse().ok()?,
+            environment_end: field.get(48).and_then(|end| end.parse().ok()).unwrap_or(0),
         })
     }
 
     /// Whether it has ended and only waits to be reaped. (A main thread that ended before the others looks like that, too.)
     pub fn is_dead(&self) -> bool {
         self.state == 'X' || (self.state == 'Z' && self.threads <= 1)
+    }
+
+    /// The value of [`MARK`] in the environment it was started with; `None` when it has none or we may not look.
+    pub fn mark(&self) -> Option<String> {
+        if self.is_dead() || self.flags & KERNEL_THREAD != 0 { None } else { mark_of(self.identity.pid) }
     }
 }
 
@@ -151,7 +173,7 @@ impl Table {
             .filter(|stat| {
                 // A session's number is its first process's, and as long as that is there it means this session.
                 root.is_some_and(|root| stat.identity == root || stat.session == root.pid)
-                    || mark_of(stat.identity.pid).is_some_and(|found| found == mark)
+                    || stat.mark().is_some_and(|found| found == mark)
             })
             .map(|stat| stat.identity.pid)
             .collect();
@@ -177,12 +199,48 @@ impl Table {
     }
 }
 
-/// The value of [`MARK`] in the environment a process was started with; `None` when it has none or we may not look.
-pub fn mark_of(pid: i32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+fn mark_of(pid: i32) -> Option<String> {
     let prefix = format!("{MARK}=");
-    environment.split(|byte| *byte == 0).find_map(|variable| {
-        variable.strip_prefix(prefix.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
+    let mut empty = 0;
+    for _ in 0..EXEC_LOOKS_MAX {
+        let environment = environment(pid).ok()?;
+        if !environment.is_empty() {
+            return environment.split(|byte| *byte == 0).find_map(|variable| {
+                let mark = variable.strip_prefix(prefix.as_bytes())?;
+                Some(String::from_utf8_lossy(mark).into_owned())
+            });
+        }
+        if is_in_exec(pid) {
+            std::thread::sleep(EXEC_PAUSE);
+            continue;
+        }
+        // It may have been in the middle of it a moment ago, when the environment was read.
+        empty += 1;
+        if empty == EMPTY_LOOKS {
+            break;
+        }
+    }
+    None
+}
+
+/// The environment a process was started with. Read in one go where it can be: between two reads the process may replace
+/// its program, and the second would find the end.
+fn environment(pid: i32) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(format!("/proc/{pid}/environ"))?;
+    let mut environment = vec![0; ENVIRONMENT_LEN];
+    let len = file.read(&mut environment)?;
+    environment.truncate(len);
+    if len == ENVIRONMENT_LEN {
+        file.read_to_end(&mut environment)?;
+    }
+    Ok(environment)
+}
+
+/// Whether a process is just replacing its program: for a moment the end of its new environment is not known. Kernel
+/// threads have none, and the dying have none any more.
+fn is_in_exec(pid: i32) -> bool {
+    Stat::of(pid).is_some_and(|stat| {
+        stat.environment_end == 0 && !stat.is_dead() && stat.flags & (KERNEL_THREAD | EXITING) == 0
     })
 }
 
@@ -264,5 +322,31 @@ mod tests {
         // Would end this test.
         impostor.signal(libc::SIGKILL).unwrap();
         assert!(Table::read().unwrap().tree(Some(impostor), "no such mark").is_empty());
+    }
+
+    #[test]
+    fn a_mark_is_seen_also_in_the_middle_of_exec() {
+        // Replaces its program over and over, and is in the middle of that most of the time.
+        let script = r#"n=$((${1:-0} + 1)); [ $n -lt 300 ] && exec sh -c "$0" "$0" $n"#;
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", script, script])
+            .env(MARK, "exec test")
+            .spawn()
+            .unwrap();
+        let pid = child.id() as i32;
+        let (mut seen, mut missed) = (0, 0);
+        while child.try_wait().unwrap().is_none() {
+            match mark_of(pid) {
+                Some(mark) => {
+                    assert_eq!(mark, "exec test");
+                    seen += 1;
+                }
+                // Who is ending has no environment any more.
+                None if Stat::of(pid).is_none_or(|stat| stat.is_dead() || stat.flags & EXITING != 0) => {}
+                None => missed += 1,
+            }
+        }
+        assert!(seen > 0);
+        assert_eq!(missed, 0, "of {seen}");
     }
 }

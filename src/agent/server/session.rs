@@ -118,7 +118,7 @@ pub async fn serve(
             let listening = Arc::clone(&session).listen(reader);
             tokio::select! {
                 result = listening => result.map_err(ServeError::from),
-                () = session.silence() => {
+                () = silence(session.heard.subscribe(), SILENCE_MAX) => {
                     tracing::warn!("the controller is silent; taking it for dead");
                     Ok(())
                 }
@@ -145,6 +145,11 @@ pub async fn serve(
     finish(outbox, writing).await;
     dead.cancel();
     result.and(closed.map_err(ServeError::Residue))
+}
+
+/// Returns when nothing was heard for `limit`.
+async fn silence(mut heard: watch::Receiver<()>, limit: Duration) {
+    while tokio::time::timeout(limit, heard.changed()).await.is_ok() {}
 }
 
 /// Lets the writer finish.
@@ -271,12 +276,6 @@ impl Session {
         Ok(())
     }
 
-    /// Returns when nothing was heard for too long.
-    async fn silence(&self) {
-        let mut heard = self.heard.subscribe();
-        while tokio::time::timeout(SILENCE_MAX, heard.changed()).await.is_ok() {}
-    }
-
     /// Does what a request asks; the answer is the last one to it.
     async fn carry_out(&self, id: u64, request: Request) -> Result<Response, String> {
         let millis = Duration::from_millis;
@@ -330,19 +329,15 @@ impl Session {
             }
             Request::Residue => {
                 let mut found = self.leases.residue();
-                match schism_nemesis::linux::residue() {
-                    Ok(kernel) => found.extend(kernel),
-                    Err(error) => {
-                        found.push(format!("the kernel could not be asked for our packet filters: {error}"))
-                    }
-                }
                 let supervisor = Arc::clone(&self.supervisor);
                 let marks: Vec<String> =
                     self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
                 let kernel = Arc::clone(&self.kernel);
                 let more = blocking(move || {
-                    let mut found =
-                        kernel().map_err(|error| format!("ask the kernel for faults: {error}"))?;
+                    // What cannot be known is not clean.
+                    let mut found = kernel().unwrap_or_else(|error| {
+                        vec![format!("the kernel could not be asked for faults: {error}")]
+                    });
                     found.extend(supervisor.residue(&marks));
                     Ok(found)
                 });
@@ -414,5 +409,26 @@ async fn blocking<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(format!("the agent failed inside: {error}; its log says where")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_begins_anew_with_every_frame() {
+        let heard = watch::Sender::new(());
+        let limit = Duration::from_millis(400);
+        let begin = tokio::time::Instant::now();
+        let quiet = tokio::spawn(silence(heard.subscribe(), limit));
+        let mut last = begin;
+        for _ in 0..5 {
+            tokio::time::sleep(limit / 8).await;
+            last = tokio::time::Instant::now();
+            heard.send_replace(());
+        }
+        quiet.await.unwrap();
+        assert!(last.elapsed() >= limit - Duration::from_millis(5));
     }
 }

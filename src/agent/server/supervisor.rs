@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::children::{self, Fate, Started};
 use super::pidfd::PidFd;
-use super::proc::{self, Identity, Table, kill_tree};
+use super::proc::{self, Identity, Stat, Table, kill_tree};
 use super::run::KILL_PATIENCE;
 use super::state::{Shelf, State};
 use crate::agent::protocol::{Command, ProcessStatus, Response};
@@ -340,12 +340,8 @@ impl Supervisor {
     fn sweep(&self) -> Result<(), String> {
         let ours = format!("{}/", self.state.owner());
         let table = Table::read().map_err(|error| format!("read /proc: {error}"))?;
-        let marks: BTreeSet<String> = table
-            .iter()
-            .filter(|stat| !stat.is_dead())
-            .filter_map(|stat| proc::mark_of(stat.identity.pid))
-            .filter(|mark| mark.starts_with(&ours))
-            .collect();
+        let marks: BTreeSet<String> =
+            table.iter().filter_map(Stat::mark).filter(|mark| mark.starts_with(&ours)).collect();
         for mark in marks {
             kill_tree(None, &mark, KILL_PATIENCE).map_err(|error| error.to_string())?;
         }
@@ -395,10 +391,7 @@ impl Supervisor {
         let ours = format!("{}/", self.state.owner());
         for stat in table.iter() {
             let identity = stat.identity;
-            if !stat.is_dead()
-                && !accounted.contains(&identity)
-                && proc::mark_of(identity.pid).is_some_and(|mark| mark.starts_with(&ours))
-            {
+            if !accounted.contains(&identity) && stat.mark().is_some_and(|mark| mark.starts_with(&ours)) {
                 found.push(format!(
                     "process {} ({}) was left by something of ours that ended",
                     identity.pid, stat.name

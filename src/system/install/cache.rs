@@ -55,7 +55,8 @@ impl Cache {
     pub(super) fn open(cache: &Path) -> std::io::Result<Self> {
         let directory = cache.join("packages");
         std::fs::create_dir_all(&directory)?;
-        let cache = Self { directory };
+        // Nodes see what is exposed to them at its real path.
+        let cache = Self { directory: directory.canonicalize()? };
         cache.sweep();
         Ok(cache)
     }

@@ -51,12 +51,24 @@ pub struct Places {
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
-    /// The path of every declared binary, by name.
-    pub binaries: BTreeMap<String, PathBuf>,
+    /// The path of every declared binary, by name, as templates want it.
+    pub binaries: BTreeMap<String, String>,
     /// The version, as the program says; where it does not say, the package's; `unknown` where neither is to be had.
     pub version: String,
     /// Where the packages are unpacked; absent when the binaries are installed on the machine.
     pub root: Option<PathBuf>,
+    /// What a node must see at the same path for the binaries to run there.
+    pub expose: Vec<PathBuf>,
+}
+
+impl Installed {
+    fn new(binaries: BTreeMap<String, PathBuf>, version: String, root: Option<PathBuf>) -> Self {
+        let outside =
+            binaries.values().filter(|path| root.as_ref().is_none_or(|root| !path.starts_with(root)));
+        let expose = root.iter().chain(outside).cloned().collect();
+        let binaries = binaries.into_iter().map(|(name, path)| (name, path.display().to_string())).collect();
+        Self { binaries, version, root, expose }
+    }
 }
 
 /// Why a system cannot be had.
@@ -127,11 +139,8 @@ pub async fn provide(wanted: Wanted<'_>, places: &Places) -> Result<Installed, I
                 (Some(wanted), Some(version)) if !version::matches(version, wanted) => {}
                 (Some(_), None) => {}
                 _ => {
-                    return Ok(Installed {
-                        binaries,
-                        version: version.unwrap_or_else(|| "unknown".to_owned()),
-                        root: None,
-                    });
+                    let version = version.unwrap_or_else(|| "unknown".to_owned());
+                    return Ok(Installed::new(binaries, version, None));
                 }
             }
             found_version = Some(version.unwrap_or_else(|| "a version that it does not tell".to_owned()));
@@ -151,7 +160,7 @@ pub async fn provide(wanted: Wanted<'_>, places: &Places) -> Result<Installed, I
         binaries.insert(name.clone(), found);
     }
     let version = ask_version(wanted.def, &binaries, Some(&root.directory)).await?.unwrap_or(root.version);
-    Ok(Installed { binaries, version, root: Some(root.directory) })
+    Ok(Installed::new(binaries, version, Some(root.directory)))
 }
 
 /// Asks a program for its version; `None` where it is not said how to ask, or nothing like a version comes back.

@@ -16,7 +16,7 @@ use schism_nemesis::linux::netlink::{CREATE, EXCL, Message, ROUTE, Socket};
 use super::control::{During, Refusal};
 
 /// The controller's address on the bridge.
-pub(super) const CONTROLLER: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 254);
+pub const CONTROLLER: Ipv4Addr = Ipv4Addr::new(10, 83, 0, 254);
 const PREFIX_LEN: u8 = 24;
 
 /// The bridge's name in the cluster's network namespace.
@@ -44,7 +44,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 
 /// The address of the node with this index.
-pub(super) fn address(node: usize) -> Ipv4Addr {
+pub fn address(node: usize) -> Ipv4Addr {
     // `up` refuses more nodes than fit.
     Ipv4Addr::new(10, 83, 0, u8::try_from(node + 1).unwrap_or(u8::MAX))
 }

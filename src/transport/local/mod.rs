@@ -57,6 +57,7 @@ use self::control::{Channel, Program, Refusal, Request};
 use self::diagnose::Facts;
 use self::dial::LocalDialer;
 pub use self::init::cluster_init_main;
+pub use self::links::{CONTROLLER, address};
 use self::remote::Remote;
 use super::{AgentPipe, Node, Transport, TransportError};
 
