@@ -35,7 +35,7 @@ health:
   probe: {{ http: {{ request: {{ port: client, path: /health, timeout: 200ms }} }} }}
   deadline: {deadline}
 stop: {{ grace: 200ms }}
-clients: [{{ client: demo, port: client, operations: [read, write] }}]
+clients: [{{ client: demo, port: client }}]
 "
     )
 }

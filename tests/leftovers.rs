@@ -124,7 +124,7 @@ install: { binaries: [sh] }
 ports: { client: 7100 }
 processes: [{ name: odd, command: [\"{{ bin.sh }}\", -c, exec sleep 1000] }]
 health: { probe: { http: { request: { port: client, path: / } } }, deadline: 50s }
-clients: [{ client: demo, port: client, operations: [read, write] }]
+clients: [{ client: demo, port: client }]
 ",
     );
     // While the cluster comes up, and while the system does.
@@ -158,7 +158,7 @@ install: { binaries: [nobodyhasthis], packages: [nobody-offers-this] }
 ports: { client: 7100 }
 processes: [{ name: odd, command: [\"{{ bin.nobodyhasthis }}\"] }]
 health: { probe: { http: { request: { port: client, path: / } } } }
-clients: [{ client: demo, port: client, operations: [read, write] }]
+clients: [{ client: demo, port: client }]
 ",
     );
     // Package sources that do not answer.
