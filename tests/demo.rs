@@ -4,21 +4,14 @@ use std::fs;
 
 use crate::support::{Place, repository};
 
-/// Runs an example for a shorter time than a person would, and gives its verdict and exit code.
+/// Runs an example for a shorter time than a person would, with faults closer together.
 fn run(example: &str, code: i32) -> (Place, serde_json::Value) {
     let place = Place::new();
     let example = repository("examples").join(example);
-    place
-        .schism(&[
-            "run",
-            "--quiet",
-            example.to_str().unwrap(),
-            "--set",
-            "time-limit=9s",
-            "--set",
-            "settle=500ms",
-        ])
-        .expect(code);
+    let shorter = ["time-limit=9s", "settle=500ms", "nemesis.every=2500ms", "nemesis.duration=1200ms"];
+    let mut arguments = vec!["run", "--quiet", example.to_str().unwrap()];
+    arguments.extend(shorter.iter().flat_map(|set| ["--set", set]));
+    place.schism(&arguments).expect(code);
     let results = place.results();
     (place, results)
 }

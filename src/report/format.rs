@@ -81,7 +81,7 @@ mod tests {
             "61.0 s",
         ];
         assert_eq!(seen, expected);
-        assert_eq!(moment(12_345_678_901), "12.346 s");
+        assert_eq!(moment(12_345_678_901), "12.345 s");
     }
 
     #[test]
