@@ -359,10 +359,11 @@ impl Supervisor {
             Some(stat) if !stat.is_dead() => {
                 ProcessStatus::Running { pid: instance.identity.pid, state: stat.state }
             }
-            _ => {
-                let Ended { code, signal } = instance.ended.borrow().unwrap_or_default();
-                ProcessStatus::Exited { code, signal }
-            }
+            _ => match *instance.ended.borrow() {
+                Some(Ended { code, signal }) => ProcessStatus::Exited { code, signal },
+                // It has ended and is about to be collected: how it ended is known in a moment, and not to be made up.
+                None => ProcessStatus::Running { pid: instance.identity.pid, state: 'Z' },
+            },
         }
     }
 
