@@ -220,7 +220,9 @@ impl Handle {
             match (frame::read::<FromAgent>(&mut reader).await, sent) {
                 (Ok(Some(answer)), _) => Ok(answer.response),
                 (Ok(None), Err(error)) => Err(gone(&error.to_string())),
-                (Ok(None), Ok(())) => Err(gone("it ended before it answered; its standard error says why")),
+                (Ok(None), Ok(())) => Err(gone(
+                    "it ended before it answered; its log says why (agent.log of the node, in the run directory)",
+                )),
                 (Err(FrameError::Io(error)), _) => Err(gone(&error.to_string())),
                 (Err(error), _) => Err(failed(format!("start agent: {error}"))),
             }

@@ -4,8 +4,6 @@
 //! is the style sheet, the script, curves made of numbers, and the JSON for the script, which [`json_for_script`] makes
 //! harmless.
 
-use std::path::Path;
-
 use schism_checkers::Validity;
 use serde::Serialize;
 use tera::{Context, Kwargs, State, Tera};
@@ -129,16 +127,6 @@ pub fn render(data: &Data) -> Result<String, ReportError> {
     let tera = engine().map_err(failed)?;
     let context = Context::from_serialize(&view(data)?).map_err(failed)?;
     tera.render("report.html", &context).map_err(failed)
-}
-
-/// Writes the page to the file at `path`.
-///
-/// # Errors
-/// It cannot be rendered, or the file cannot be written.
-pub fn write(path: &Path, data: &Data) -> Result<(), ReportError> {
-    let page = render(data)?;
-    std::fs::write(path, page)
-        .map_err(|source| ReportError::Write { path: path.display().to_string(), source })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -26,24 +26,16 @@ pub use data::Data;
 pub use digest::{Digest, Operation};
 pub use evidence::{Evidence, OperationRow};
 pub use fault::{Fault, Seen};
-pub use html::{render, write};
+pub use html::render;
 pub use junit::junit;
 pub use results::{
     Count, ErrorCount, FORMAT, Facts, Latency, NodeFact, Reason, Results, ResultsError, Timing, Version,
 };
 pub use series::Series;
 
-/// Why a report could not be written.
+/// Why a report could not be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The file system refused.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: String,
-        /// What it said.
-        source: std::io::Error,
-    },
     /// A template or an encoder refused: a mistake in this program.
     #[error("cannot render the report, which is a bug in schism: {0}")]
     Render(String),
