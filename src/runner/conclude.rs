@@ -82,6 +82,7 @@ pub fn conclude(
         faults: plan.faults.faults.iter().map(|fault| fault.id.as_str()).collect(),
         operations: plan.workload.operations.iter().map(String::as_str).collect(),
         ok: plan.power.ok,
+        load: plan.time_limit.nanos(),
     };
     if !events.is_empty() || reasons.is_empty() {
         let missing = power::missing(&promised, &events);

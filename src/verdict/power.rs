@@ -2,7 +2,7 @@
 //!
 //! A `pass` needs all of it. What is missing makes the run void: it proves nothing either way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use schism_history::{Event, Kind, Process};
 
@@ -15,17 +15,27 @@ pub struct Promised<'a> {
     pub operations: Vec<&'a str>,
     /// Acknowledged operations that a pass needs.
     pub ok: u64,
+    /// How long the load lasts, in nanoseconds. What is invoked later, such as the final reads, is no load.
+    pub load: u64,
 }
 
 /// What is missing, one sentence each; empty when the run had the power to show a violation.
 pub fn missing(promised: &Promised<'_>, events: &[Event]) -> Vec<String> {
     let mut acknowledged: BTreeMap<&str, u64> = BTreeMap::new();
     let mut begun: BTreeSet<&str> = BTreeSet::new();
+    let mut invoked: HashMap<u64, u64> = HashMap::new();
     for event in events {
         match event.process {
             Process::Nemesis => begun.extend(event.value.get("id").and_then(serde_json::Value::as_str)),
-            Process::Client(_) if event.kind == Kind::Ok => *acknowledged.entry(&event.f).or_default() += 1,
-            Process::Client(_) => {}
+            Process::Client(process) if event.kind == Kind::Invoke => {
+                invoked.insert(process, event.time);
+            }
+            Process::Client(process) => {
+                let in_load = invoked.remove(&process).is_some_and(|time| time < promised.load);
+                if event.kind == Kind::Ok && in_load {
+                    *acknowledged.entry(&event.f).or_default() += 1;
+                }
+            }
         }
     }
     let mut missing = Vec::new();
@@ -70,8 +80,21 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_the_load_is_no_load() {
+        let promised = Promised { operations: vec!["read", "write"], ok: 2, load: 2, ..Promised::default() };
+        assert_eq!(
+            missing(&promised, &history()),
+            [
+                "1 operations were acknowledged; a pass needs 2 (`power: ok`)",
+                "not a single write was acknowledged"
+            ]
+        );
+    }
+
+    #[test]
     fn all_that_was_promised_must_be_there() {
-        let promised = Promised { faults: vec!["kill-1"], operations: vec!["read", "write"], ok: 2 };
+        let promised =
+            Promised { faults: vec!["kill-1"], operations: vec!["read", "write"], ok: 2, load: 10 };
         assert_eq!(missing(&promised, &history()), Vec::<String>::new());
         for (change, part) in [
             (Promised { ok: 3, ..promised.clone() }, "2 operations were acknowledged; a pass needs 3"),
