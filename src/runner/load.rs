@@ -195,6 +195,7 @@ impl<'a> Load<'a> {
             let (back, read) = blocking(scheduler, reads, &interrupt.leave).await;
             scheduler = back;
             outcome.ended("the final reads", &read, dir);
+            outcome.read_back(&read, latest.len());
             outcome.timed("final reads", begun);
         }
         let closed = scheduler.into_sink().close();
@@ -224,6 +225,19 @@ impl Outcome {
             // Said already, by the phase in which it happened.
             Err(SchedulerError::Closed) => {}
             Err(error) => self.against(Verdict::Infra, format!("In {phase}: {error}")),
+        }
+    }
+
+    /// Without a final read nobody knows what became of the writes before it. `keys` were to be read.
+    fn read_back(&mut self, read: &Result<RunSummary, SchedulerError>, keys: usize) {
+        if let Ok(summary @ RunSummary { ok: 0, .. }) = read
+            && keys > 0
+        {
+            let what = format!(
+                "None of the {} final reads of {keys} keys succeeded: nobody saw what became of the last writes.",
+                summary.invoked
+            );
+            self.against(Verdict::Void, what);
         }
     }
 }
@@ -275,4 +289,32 @@ fn on_lane(lane: usize, inner: Gen) -> Gen {
 
 fn step(f: &'static str, id: &str, phase: &str) -> Action {
     Action { f: f.into(), key: None, value: json!({ "id": id, "phase": phase }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn final_reads_that_all_failed_prove_nothing() {
+        let summary = |ok| RunSummary {
+            ended: Ended::Done,
+            began: 0,
+            finished: 1,
+            invoked: 6,
+            ok,
+            fail: 6 - ok,
+            info: 0,
+            abandoned: 0,
+            nemesis: 0,
+        };
+        let verdicts = |ok, keys| {
+            let mut outcome = Outcome::default();
+            outcome.read_back(&Ok(summary(ok)), keys);
+            outcome.reasons.iter().map(|reason| reason.verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(0, 2), [Verdict::Void]);
+        assert_eq!(verdicts(1, 2), []);
+        assert_eq!(verdicts(0, 0), [], "a load without a key has said so already");
+    }
 }
