@@ -8,6 +8,7 @@
 
 mod agent;
 mod bad_luck;
+mod check;
 mod demo;
 mod etcd;
 mod leftovers;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use schism_checkers::linearizable::Model;
 use schism_checkers::{CheckResult, Validity};
-use schism_history::History;
+use schism_history::{Event, History, Kind, Process};
 
 use super::args;
 use crate::plan::{Plan, PlanFileError};
@@ -71,9 +71,13 @@ fn run(arguments: &args::Check) -> ExitCode {
 fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
     match Results::read(&dir.results()) {
         Ok(results) => {
+            // What the checkers said they say again. Everything else stays: most of it the history cannot show, such as an
+            // interruption or a system that did not recover, and what it can show is the same sentence.
             let kept = results.reasons.into_iter();
-            let kept =
-                kept.filter(|reason| matches!(reason.verdict, Verdict::Infra | Verdict::Residue)).collect();
+            let mut kept: Vec<Reason> = kept
+                .filter(|reason| !matches!(reason.verdict, Verdict::Violation | Verdict::Unknown))
+                .collect();
+            kept.extend(shortened(dir, results.events));
             (results.run, kept)
         }
         Err(_) => {
@@ -91,6 +95,16 @@ fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
     }
 }
 
+/// The history has lost events since it was judged to have `before` of them.
+fn shortened(dir: &RunDir, before: u64) -> Option<Reason> {
+    let text = std::fs::read(dir.history()).ok()?;
+    let now = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count() as u64;
+    (now < before).then(|| Reason {
+        verdict: Verdict::Void,
+        what: format!("The history has {now} lines; when the run was judged it had {before} events."),
+    })
+}
+
 /// A history alone.
 fn file(arguments: &args::Check) -> ExitCode {
     let Some(model) = &arguments.model else {
@@ -102,7 +116,7 @@ fn file(arguments: &args::Check) -> ExitCode {
         Ok(model) => model,
         Err(error) => return super::usage(&format!("schism: {error}")),
     };
-    let result = match check(&arguments.path, model, arguments.time_limit.0) {
+    let (result, acknowledged) = match check(&arguments.path, model, arguments.time_limit.0) {
         Ok(result) => result,
         Err(error) => return super::usage(&format!("schism: {error}")),
     };
@@ -119,6 +133,13 @@ fn file(arguments: &args::Check) -> ExitCode {
             say(format_args!("{}: there is no operation in it: it proves nothing", arguments.path.display()));
             Verdict::Void
         }
+        Validity::Pass if acknowledged == 0 => {
+            say(format_args!(
+                "{}: no operation in it succeeded: it proves nothing",
+                arguments.path.display()
+            ));
+            Verdict::Void
+        }
         Validity::Pass => Verdict::Pass,
         Validity::Violation => Verdict::Violation,
         Validity::Unknown => Verdict::Unknown,
@@ -126,12 +147,15 @@ fn file(arguments: &args::Check) -> ExitCode {
     ExitCode::from(verdict.exit_code())
 }
 
-fn check(path: &Path, model: Model, time: std::time::Duration) -> Result<CheckResult, String> {
+/// The answer, and how many operations succeeded.
+fn check(path: &Path, model: Model, time: std::time::Duration) -> Result<(CheckResult, usize), String> {
     let history = History::open(path).map_err(|error| error.to_string())?;
     if let Some(torn) = &history.torn {
         say(format_args!("{}: {torn}; the rest is judged", path.display()));
     }
-    conclude::check(&history.events, model, time, MEMORY_MAX)
+    let succeeded = |event: &&Event| event.kind == Kind::Ok && event.process != Process::Nemesis;
+    let acknowledged = history.events.iter().filter(succeeded).count();
+    conclude::check(&history.events, model, time, MEMORY_MAX).map(|result| (result, acknowledged))
 }
 
 fn describe(result: &CheckResult) -> String {

@@ -108,11 +108,17 @@ fn read(dir: &RunDir) -> Result<(Vec<Event>, Vec<Reason>), Reason> {
     }
     match History::open(&path) {
         Ok(history) => {
-            let torn = history.torn.map(|torn| Reason {
-                verdict: Verdict::Void,
-                what: format!("The history was cut off in the middle of its last line: {torn}"),
+            let void = |what: String| Reason { verdict: Verdict::Void, what };
+            let torn = history
+                .torn
+                .map(|torn| void(format!("The history was cut off in the middle of its last line: {torn}")));
+            // A run numbers its events one by one, unlike other tools.
+            let gap = (0..).zip(&history.events).find(|(index, event)| *index != event.index);
+            let gap = gap.map(|(index, event)| {
+                let found = event.index;
+                void(format!("The history is not whole: event {found} stands where event {index} belongs."))
             });
-            Ok((history.events, torn.into_iter().collect()))
+            Ok((history.events, torn.into_iter().chain(gap).collect()))
         }
         Err(error) => {
             Err(Reason { verdict: Verdict::Infra, what: format!("The history cannot be read: {error}") })
