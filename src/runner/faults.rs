@@ -266,7 +266,7 @@ impl Faults {
             }
             Err(error) => errors.push(error),
         }
-        match self.crossing(&fault.cuts).await {
+        match self.crossing(id, &fault.cuts).await {
             Ok(()) => {}
             Err(error) => errors.push(error),
         }
@@ -296,16 +296,8 @@ impl Faults {
     }
 
     /// After a partition every sender must reach its receiver again, unless another fault still cuts the two.
-    async fn crossing(&self, cuts: &[(usize, usize)]) -> Result<(), String> {
-        let still: Vec<(usize, usize)> = {
-            let in_force = self.in_force();
-            // The fault being healed is still listed; its own cuts must not excuse it.
-            in_force
-                .values()
-                .filter(|other| other.cuts != cuts)
-                .flat_map(|other| other.cuts.clone())
-                .collect()
-        };
+    async fn crossing(&self, id: &str, cuts: &[(usize, usize)]) -> Result<(), String> {
+        let still = cut_by_others(&self.in_force(), id);
         let mut by_sender: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (from, to) in cuts {
             if !still.contains(&(*from, *to)) && !still.contains(&(*to, *from)) {
@@ -335,6 +327,13 @@ impl Faults {
         }
         Ok(())
     }
+}
+
+/// What faults other than `id` cut. Its own cuts must not excuse it: while it is healed it is still listed.
+fn cut_by_others(in_force: &BTreeMap<String, InForce>, id: &str) -> Vec<(usize, usize)> {
+    // By name: another fault may cut the very same.
+    let others = in_force.iter().filter(|(other, _)| *other != id);
+    others.flat_map(|(_, other)| other.cuts.clone()).collect()
 }
 
 /// One step of a fault's life on a node.
@@ -406,5 +405,35 @@ impl NemesisExecutor for Executor {
                 Err(error) => json!({ "bit": false, "healed": false, "error": error.to_string() }),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_another_fault_cuts_as_well_need_not_be_crossed() {
+        let fault = |cuts: &[(usize, usize)]| InForce {
+            planned: PlannedFault {
+                id: String::new(),
+                lane: 0,
+                at_ns: 0,
+                for_ns: 1,
+                fault: schism_nemesis::timeline::Planned::Partition(
+                    schism_nemesis::timeline::Partition::IsolateLeader,
+                ),
+            },
+            what: String::new(),
+            targets: Vec::new(),
+            parts: Vec::new(),
+            cuts: cuts.to_vec(),
+            ended_early: None,
+        };
+        let both = [(0, 1), (1, 0)];
+        let mut in_force = BTreeMap::from([("partition-1".to_owned(), fault(&both))]);
+        assert_eq!(cut_by_others(&in_force, "partition-1"), [], "its own cuts are no excuse");
+        in_force.insert("partition-2".to_owned(), fault(&both));
+        assert_eq!(cut_by_others(&in_force, "partition-1"), both, "another fault may cut the very same");
     }
 }
