@@ -37,7 +37,8 @@ impl Pause {
 
     fn stopped(&self, host: &dyn Host) -> Vec<i32> {
         let mut pids = process::alive(host, &self.process);
-        pids.retain(|pid| process::state(*pid) == State::Stopped);
+        // One whose state cannot be read may be stopped, too.
+        pids.retain(|pid| matches!(process::state(*pid), State::Stopped | State::Unknown));
         pids
     }
 }

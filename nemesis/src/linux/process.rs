@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,9 @@ pub enum State {
     Going(char),
     /// It is dead, at most a zombie that nobody has collected yet.
     Dead,
+    /// The kernel could not be asked (no file descriptor left, say). Proves nothing: neither that a fault bites nor that it
+    /// is gone.
+    Unknown,
 }
 
 impl fmt::Display for State {
@@ -40,6 +44,7 @@ impl fmt::Display for State {
             Self::Stopped => f.write_str("in state T"),
             Self::Going(letter) => write!(f, "in state {letter}"),
             Self::Dead => f.write_str("gone"),
+            Self::Unknown => f.write_str("in a state that cannot be read"),
         }
     }
 }
@@ -74,10 +79,17 @@ pub fn identify(pid: i32) -> Option<Identity> {
 
 /// What the process with this id is doing. Looks at every thread: the first one may be over while others run.
 pub fn state(pid: i32) -> State {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return State::Dead };
+    let threads = match fs::read_dir(format!("/proc/{pid}/task")) {
+        Ok(threads) => threads,
+        Err(error) => return if is_over(&error) { State::Dead } else { State::Unknown },
+    };
     let mut state = State::Dead;
-    for thread in threads.flatten() {
-        let Ok(text) = fs::read_to_string(thread.path().join("stat")) else { continue };
+    for thread in threads {
+        let text = match thread.and_then(|thread| fs::read_to_string(thread.path().join("stat"))) {
+            Ok(text) => text,
+            Err(error) if is_over(&error) => continue,
+            Err(_) => return State::Unknown,
+        };
         match parse_stat(&text).map(|stat| stat.letter) {
             Some('T' | 't') => state = State::Stopped,
             Some('Z' | 'X' | 'x') | None => {}
@@ -87,9 +99,20 @@ pub fn state(pid: i32) -> State {
     state
 }
 
-/// Whether this very process is dead.
+/// Whether this very process is dead, as far as the kernel says so: what cannot be read is not gone.
 pub fn is_gone(process: Identity) -> bool {
-    identify(process.pid) != Some(process) || state(process.pid) == State::Dead
+    match fs::read_to_string(format!("/proc/{}/stat", process.pid)) {
+        Ok(text) => match parse_stat(&text) {
+            Some(stat) => stat.started != process.started || state(process.pid) == State::Dead,
+            None => false,
+        },
+        Err(error) => is_over(&error),
+    }
+}
+
+/// Whether an error about a file below `/proc` means that the process or thread is no more, and nothing else.
+fn is_over(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// The supervised process and everything it started, without the dead.
@@ -131,8 +154,11 @@ pub fn freeze(host: &dyn Host, process: &str, patience: Duration) -> Result<Vec<
     let deadline = Instant::now() + patience;
     loop {
         let pids = alive(host, process);
-        let going: Vec<i32> =
-            pids.iter().copied().filter(|pid| matches!(state(*pid), State::Going(_))).collect();
+        let going: Vec<i32> = pids
+            .iter()
+            .copied()
+            .filter(|pid| matches!(state(*pid), State::Going(_) | State::Unknown))
+            .collect();
         // Nobody was going after the list was made, so a second list shows whether somebody was missing from it.
         if going.is_empty() && alive(host, process) == pids {
             return Ok(pids);
@@ -194,6 +220,28 @@ mod tests {
         assert!(matches!(state(pid), State::Going(_)));
         assert!(is_gone(Identity { started: me.started + 1, ..me }), "another process with the same id");
         assert_eq!(state(i32::MAX), State::Dead);
+    }
+
+    /// In a process of its own that may open no more files: reading `/proc` fails, and failure proves nothing.
+    #[test]
+    fn what_cannot_be_read_is_neither_dead_nor_stopped() {
+        const ROLE: &str = "SCHISM_TEST_NO_FILES";
+        if std::env::var_os(ROLE).is_none() {
+            let test = "linux::process::tests::what_cannot_be_read_is_neither_dead_nor_stopped";
+            let status = Command::new(std::env::current_exe().unwrap())
+                .args([test, "--exact", "--nocapture"])
+                .env(ROLE, "1")
+                .stdout(std::process::Stdio::null())
+                .status()
+                .unwrap();
+            assert!(status.success());
+            return;
+        }
+        let pid = std::process::id().cast_signed();
+        let me = identify(pid).unwrap();
+        nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 0, 0).unwrap();
+        assert_eq!(state(pid), State::Unknown);
+        assert!(!is_gone(me));
     }
 
     /// A process and its child, which is on the list only from the second time on that its parent was seen stopped.

@@ -424,7 +424,8 @@ impl Host for Supervisor {
             Ok(table) => table.tree(Some(identity), &mark).into_iter().map(|member| member.pid).collect(),
             Err(error) => {
                 tracing::error!(%error, "/proc cannot be read");
-                Vec::new()
+                // Nothing is known, and nothing would say that it is down.
+                vec![identity.pid]
             }
         }
     }
