@@ -39,8 +39,8 @@ pub(super) struct Inbox {
 /// long, so watching costs no more than it saves; and it is done only while answers do come that fast.
 pub(super) const SPIN_MAX: Duration = Duration::from_micros(50);
 
-/// The longest time for which an answer waits for company: about what a write to the history costs.
-const GATHER_MAX: Duration = Duration::from_micros(3);
+/// The longest time for which an answer waits for company: about what ten clients need that answer at once.
+const GATHER_MAX: Duration = Duration::from_micros(8);
 
 impl Inbox {
     /// Messages wake the calling thread from now on.
