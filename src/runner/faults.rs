@@ -29,8 +29,8 @@ const HEAL_PATIENCE: Duration = Duration::from_secs(5);
 const POKE_PERIOD: Duration = Duration::from_millis(20);
 /// A UDP port nobody listens on (discard): what is sent there disturbs no one.
 const POKE_PORT: u16 = 9;
-/// How long a fault waits for a leader to be known.
-const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a fault waits for a leader to be known. After a fault, on a busy machine, elections can go on for this long.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A fault on the nodes.
 #[derive(Clone)]
