@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 use schism_history::{History, Kind};
 
 use crate::local_cluster::leftovers::Audit;
-use crate::support::{Finished, Place, SCHISM, Started, have, node_of, repository, running, short_test};
+use crate::support::{
+    Finished, Place, SCHISM, Started, have, node_of, repository, running, says, short_test, start,
+};
 
 /// Longer than any of these runs takes on a slow machine, shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,17 +60,6 @@ fn place_with_short(more: &str) -> Place {
 #[track_caller]
 fn run(place: &Place, options: &[&str], code: i32) -> Finished {
     start(place, options).finish(PATIENCE).expect(code)
-}
-
-fn start(place: &Place, options: &[&str]) -> Started {
-    Started::new(place, place.command(&[&["run", "test.yaml"], options].concat()))
-}
-
-#[track_caller]
-fn says(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is not in:\n{text}");
-    }
 }
 
 #[test]

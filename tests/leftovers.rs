@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use schism_history::{History, Random};
 
 use crate::local_cluster::leftovers::{Audit, Seen};
-use crate::support::{Place, Started, eventually, have, marked_processes, short_test};
+use crate::support::{Place, Started, eventually, have, marked_processes, says, short_test, start};
 
 /// Longer than any of these takes on a slow machine, shorter than a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,17 +21,6 @@ fn place_with(test: &str) -> Place {
     let place = Place::new();
     place.file("test.yaml", test);
     place
-}
-
-fn start(place: &Place, options: &[&str]) -> Started {
-    Started::new(place, place.command(&[&["run", "test.yaml"], options].concat()))
-}
-
-#[track_caller]
-fn says(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is not in:\n{text}");
-    }
 }
 
 /// Everything in the place is what the test or the run directory put there.

@@ -272,3 +272,16 @@ pub fn running(mark: &str, command: &str) -> Vec<i32> {
 pub fn node_of(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/root/etc/hostname")).unwrap_or_default().trim().to_owned()
 }
+
+/// `schism run test.yaml OPTIONS`, on its way.
+pub fn start(place: &Place, options: &[&str]) -> Started {
+    Started::new(place, place.command(&[&["run", "test.yaml"], options].concat()))
+}
+
+/// Asserts that a text has all these parts.
+#[track_caller]
+pub fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
