@@ -1,7 +1,8 @@
 //! What a cluster can leave behind, and how to find it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -64,21 +65,32 @@ fn namespaces(pid: i32) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The namespaces that processes with a mark were seen in, and that are not this process's own.
-pub struct Seen(BTreeSet<PathBuf>);
+/// The namespaces that processes with a mark were seen in, and that are not this process's own. Held open: the kernel gives
+/// the number of a namespace that is gone to the next one, which may be another test's.
+pub struct Seen(BTreeMap<PathBuf, fs::File>);
 
 impl Seen {
     pub fn of(mark: &str) -> Self {
         let own = namespaces(std::process::id().cast_signed());
-        let seen = marked(mark).into_iter().flat_map(namespaces);
-        Self(seen.filter(|namespace| !own.contains(namespace)).collect())
+        let mut seen = BTreeMap::new();
+        for pid in marked(mark) {
+            for entry in fs::read_dir(format!("/proc/{pid}/ns")).into_iter().flatten().flatten() {
+                let Ok(file) = fs::File::open(entry.path()) else { continue };
+                // The name of what was opened, whatever became of the process meanwhile.
+                let name = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+                if !own.contains(&name) {
+                    seen.insert(name, file);
+                }
+            }
+        }
+        Self(seen)
     }
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether no process is in any of them or holds one open, and none is mounted.
+    /// Whether no process but this one is in any of them or holds one open, and none is mounted.
     pub fn gone(&self) -> bool {
         let held = |pid: i32| {
             namespaces(pid).into_iter().chain(
@@ -88,10 +100,14 @@ impl Seen {
                     .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()),
             )
         };
+        let me = std::process::id().cast_signed();
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         // A dead process shows its namespace until its parent collects it, which is not always soon.
-        !all().filter(|pid| !ended(*pid)).flat_map(held).any(|namespace| self.0.contains(&namespace))
-            && !self.0.iter().any(|namespace| mounts.contains(&*namespace.to_string_lossy()))
+        !all()
+            .filter(|pid| *pid != me && !ended(*pid))
+            .flat_map(held)
+            .any(|namespace| self.0.contains_key(&namespace))
+            && !self.0.keys().any(|namespace| mounts.contains(&*namespace.to_string_lossy()))
     }
 }
 
