@@ -1,7 +1,7 @@
 //! Completions on their way from the clients' threads to the scheduler's.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,22 @@ pub(super) struct Completion {
     pub outcome: Outcome,
 }
 
+/// Records what waits on the calling thread, if the scheduler sleeps.
+pub(super) trait Recorder: Send + Sync {
+    /// Whether everything that waited when this was called is recorded, and the scheduler may sleep on.
+    fn record(&self) -> bool;
+}
+
+/// Who takes care of completions.
+struct Scheduler {
+    thread: Thread,
+    recorder: Weak<dyn Recorder>,
+}
+
 #[derive(Default)]
 struct Waiting {
     completions: Vec<Completion>,
-    scheduler: Option<Thread>,
+    scheduler: Option<Arc<Scheduler>>,
 }
 
 /// Many senders, one receiver; it takes all there is under one lock.
@@ -43,16 +55,17 @@ pub(super) const SPIN_MAX: Duration = Duration::from_micros(50);
 const GATHER_MAX: Duration = Duration::from_micros(8);
 
 impl Inbox {
-    /// Messages wake the calling thread from now on.
-    pub(super) fn attach(&self) {
-        self.lock().scheduler = Some(std::thread::current());
+    /// Messages wake the calling thread from now on, unless `recorder` can do without it.
+    pub(super) fn attach(&self, recorder: Weak<dyn Recorder>) {
+        let thread = std::thread::current();
+        self.lock().scheduler = Some(Arc::new(Scheduler { thread, recorder }));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a completion and wakes the scheduler.
+    /// Sends a completion, and sees to it that it is recorded: here, or by the scheduler, which is woken.
     pub(super) fn send(&self, completion: Completion) {
         let mut waiting = self.lock();
         let first = waiting.completions.is_empty();
@@ -60,12 +73,14 @@ impl Inbox {
             self.filled_at.store(completion.time, Ordering::Relaxed);
         }
         waiting.completions.push(completion);
-        // Whoever found it empty has woken the scheduler, which takes everything before it sleeps again.
+        // Whoever found it empty takes everything, or has woken the scheduler, which does so before it sleeps again.
         let sleeper = if first { waiting.scheduler.clone() } else { None };
         self.count.store(waiting.completions.len(), Ordering::Release);
         drop(waiting);
-        if let Some(sleeper) = sleeper {
-            sleeper.unpark();
+        if let Some(sleeper) = sleeper
+            && !sleeper.recorder.upgrade().is_some_and(|recorder| recorder.record())
+        {
+            sleeper.thread.unpark();
         }
     }
 

@@ -15,6 +15,8 @@ mod clients;
 mod inbox;
 mod lanes;
 mod run;
+mod state;
+mod threads;
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,96 +1,63 @@
-//! The loop.
+//! The loop, and who goes through its first half while it sleeps.
 
-use std::collections::VecDeque;
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context as TaskContext, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use schism_history::{Event, Kind};
-use schism_workloads::generator::WorkerSet;
-use schism_workloads::{Connector, Context, Gen, Op, Outcome, Processes, Step, Worker};
-use serde_json::Value;
+use schism_workloads::{Connector, Gen};
 use tokio_util::sync::CancellationToken;
 
-use super::clients::{ClientThread, Job, Setup};
-use super::inbox::{Completion, Inbox, SPIN_MAX};
+use super::clients::Setup;
+use super::inbox::{Inbox, Recorder, SPIN_MAX};
 use super::lanes::Lanes;
+use super::state::{Asked, Phase, State};
+use super::threads::Threads;
 use super::{Config, Ended, NemesisExecutor, Observer, RunSummary, SchedulerError, Sink};
-
-/// How many operations share a flush. More would delay the first of a batch for the sake of the last.
-const BATCH_MAX: usize = 64;
-
-/// How many threads may be lost to clients that block before it is given up: each takes memory and never ends.
-const THREADS_LOST_MAX: usize = 256;
-
-/// An operation under way.
-struct Open {
-    ticket: u64,
-    op: Op,
-    invoked: u64,
-    /// The thread that has it; see [`Threads::current`].
-    thread: u64,
-}
-
-/// The client threads. A thread lost to a blocking client is replaced by one with a number of its own.
-struct Threads {
-    setup: Arc<Setup>,
-    threads: Vec<ClientThread>,
-    numbers: Vec<u64>,
-    lost: usize,
-}
 
 /// Drives generators with clients and keeps the history. Made once a run; [`Scheduler::run`] can be called for one phase
 /// after the other, and continues indices, processes and time.
 pub struct Scheduler<S> {
-    config: Config,
-    sink: S,
-    observer: Box<dyn Observer>,
+    shared: Arc<Mutex<Shared<S>>>,
     inbox: Arc<Inbox>,
-    clients: Threads,
-    lanes: Lanes,
-    deadline: Duration,
-
-    all: WorkerSet,
-    free: WorkerSet,
-    processes: Processes,
-    /// By worker number.
-    open_clients: Vec<Option<Open>>,
-    /// By lane.
-    open_nemesis: Vec<Option<Open>>,
-    open: usize,
-    /// When to abandon what, in order.
-    expiries: VecDeque<(Instant, usize, u64)>,
-    next_index: u64,
-    last_time: u64,
-    turn: u64,
-    closed: bool,
+    origin: Instant,
 }
 
-/// What a single call of [`Scheduler::run`] keeps.
-struct Phase {
-    generator: Gen,
-    summary: RunSummary,
-    failure: Option<SchedulerError>,
-    /// Whether something was appended since the last flush.
-    unflushed: bool,
-    /// Room for completions, kept for the next time.
-    arrived: Vec<Completion>,
-    /// A batch for each client thread, and the nemesis' operations.
-    jobs: Vec<Vec<Job>>,
-    nemesis_jobs: Vec<(u64, Op)>,
+/// Everything the loop works on. The scheduler's thread holds the lock except while it sleeps.
+struct Shared<S> {
+    state: State<S>,
+    phase: Phase,
+    /// The scheduler sleeps until this time, in nanoseconds since the start of the run, and is not needed before, unless
+    /// an event changes that.
+    asleep_until: Option<u64>,
+    /// A panic of whoever recorded in the scheduler's place. It belongs to the scheduler's thread.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
-/// What asking the generator came to.
-enum Asked {
-    /// There may be more right now.
-    More,
-    /// Nothing before this time, or before an event.
-    Wait(Option<u64>),
-    /// Nothing ever again.
-    Done,
+/// Waking a thread that sleeps takes longer than recording a completion. So whoever has one does it right away if the
+/// scheduler merely waits for the time of the next operation.
+impl<S: Sink + Send> Recorder for Mutex<Shared<S>> {
+    fn record(&self) -> bool {
+        // Held by another: it may have looked into the inbox before this completion was there, so the scheduler must.
+        let Ok(mut shared) = self.try_lock() else {
+            return false;
+        };
+        let Some(wake) = shared.asleep_until else {
+            return false;
+        };
+        let Shared { state, phase, panic, .. } = &mut *shared;
+        match catch_unwind(AssertUnwindSafe(|| state.record_waiting(phase, wake))) {
+            Ok(may_sleep_on) => may_sleep_on,
+            Err(payload) => {
+                *panic = Some(payload);
+                false
+            }
+        }
+    }
 }
 
 struct Unpark(Thread);
@@ -101,38 +68,11 @@ impl Wake for Unpark {
     }
 }
 
-impl Threads {
-    fn start(setup: Arc<Setup>, count: usize) -> Result<Self, SchedulerError> {
-        let threads = (0..count).map(|_| ClientThread::start(Arc::clone(&setup)));
-        let threads = threads.collect::<Result<Vec<_>, _>>().map_err(SchedulerError::Thread)?;
-        Ok(Self { setup, threads, numbers: (0..count as u64).collect(), lost: 0 })
-    }
-
-    /// Which of the threads a worker's client lives on.
-    fn place(&self, worker: usize) -> usize {
-        worker % self.threads.len()
-    }
-
-    /// The number of the thread a worker's client lives on now.
-    fn current(&self, worker: usize) -> u64 {
-        self.numbers[self.place(worker)]
-    }
-
-    /// Replaces a thread. Returns what the old one had not begun.
-    fn replace(&mut self, place: usize) -> Result<VecDeque<Job>, SchedulerError> {
-        self.lost += 1;
-        if self.lost > THREADS_LOST_MAX {
-            return Err(SchedulerError::ClientsBlock(self.lost));
-        }
-        let fresh = ClientThread::start(Arc::clone(&self.setup)).map_err(SchedulerError::Thread)?;
-        let unstarted = self.threads[place].reclaim();
-        self.threads[place] = fresh;
-        self.numbers[place] = self.threads.len() as u64 + self.lost as u64;
-        Ok(unstarted)
-    }
+fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<S: Sink> Scheduler<S> {
+impl<S: Sink + Send + 'static> Scheduler<S> {
     /// Starts the threads. Nothing is sent before [`Scheduler::run`].
     ///
     /// # Errors
@@ -154,46 +94,36 @@ impl<S: Sink> Scheduler<S> {
             return Err(SchedulerError::Config("clients need at least one thread"));
         }
         let inbox = Arc::new(Inbox::default());
-        let setup = Arc::new(Setup {
-            targets: config.targets.clone(),
-            connector,
-            inbox: Arc::clone(&inbox),
-            origin: config.origin,
-        });
+        let origin = config.origin;
+        let setup =
+            Arc::new(Setup { targets: config.targets.clone(), connector, inbox: Arc::clone(&inbox), origin });
         let clients = Threads::start(setup, config.threads.min(config.workers))?;
-        let lanes =
-            Lanes::start(nemesis, Arc::clone(&inbox), config.origin).map_err(SchedulerError::Thread)?;
-        let (workers, lane_count) = (config.workers, config.lanes);
-        Ok(Self {
-            config,
-            sink,
-            observer,
-            inbox,
-            clients,
-            lanes,
-            deadline,
-            all: WorkerSet::new(workers, lane_count),
-            free: WorkerSet::new(workers, lane_count),
-            processes: Processes::new(workers),
-            open_clients: (0..workers).map(|_| None).collect(),
-            open_nemesis: (0..lane_count).map(|_| None).collect(),
-            open: 0,
-            expiries: VecDeque::new(),
-            next_index: 0,
-            last_time: 0,
-            turn: 0,
-            closed: false,
-        })
+        let lanes = Lanes::start(nemesis, Arc::clone(&inbox), origin).map_err(SchedulerError::Thread)?;
+        let state = State::new(config, deadline, sink, observer, Arc::clone(&inbox), clients, lanes);
+        let shared = Shared { state, phase: Phase::idle(), asleep_until: None, panic: None };
+        Ok(Self { shared: Arc::new(Mutex::new(shared)), inbox, origin })
     }
 
     /// Gives the sink back.
     pub fn into_sink(self) -> S {
-        self.sink
+        let mut shared = self.shared;
+        loop {
+            match Arc::try_unwrap(shared) {
+                Ok(shared) => {
+                    return shared.into_inner().unwrap_or_else(PoisonError::into_inner).state.sink;
+                }
+                // A client that was abandoned sends its answer just now, and will see that it is of no use.
+                Err(used) => {
+                    shared = used;
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     /// Nanoseconds since the start of the run.
     pub fn now(&self) -> u64 {
-        u64::try_from(self.config.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Drives `generator` until it is done or `stop` is cancelled, then waits for what is open, at most until deadline
@@ -202,30 +132,31 @@ impl<S: Sink> Scheduler<S> {
     /// # Errors
     /// See [`SchedulerError`]. Open operations have come to an end in this case, too.
     pub fn run(&mut self, generator: Gen, stop: &CancellationToken) -> Result<RunSummary, SchedulerError> {
-        if self.closed {
+        let mut guard = lock(&self.shared);
+        if guard.state.closed {
             return Err(SchedulerError::Closed);
         }
-        self.inbox.attach();
+        let recorder: Weak<Mutex<Shared<S>>> = Arc::downgrade(&self.shared);
+        self.inbox.attach(recorder);
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut cancelled = pin!(stop.cancelled());
         // Registers the waker: from now on a cancellation ends whatever sleep this thread is in.
         let _ = cancelled.as_mut().poll(&mut TaskContext::from_waker(&waker));
 
-        let began = self.now();
-        let mut phase = Phase::new(generator, began, self.clients.threads.len());
+        guard.phase = guard.state.phase(generator);
         let mut done = false;
         let mut watch = false;
         loop {
-            self.receive(&mut phase);
-            self.abandon_expired(&mut phase);
+            let Shared { state, phase, .. } = &mut *guard;
+            state.receive(phase);
+            state.abandon_expired(phase);
 
             if !done && stop.is_cancelled() {
                 phase.summary.ended = Ended::Stopped;
                 done = true;
             }
-            let asked =
-                if done || phase.failure.is_some() { Asked::Done } else { self.invoke_due(&mut phase) };
-            self.flush_and_dispatch(&mut phase);
+            let asked = if done || phase.failure.is_some() { Asked::Done } else { state.invoke_due(phase) };
+            state.flush_and_dispatch(phase);
             let wake = match asked {
                 Asked::More => continue,
                 Asked::Wait(until) => until,
@@ -234,7 +165,7 @@ impl<S: Sink> Scheduler<S> {
                     None
                 }
             };
-            if self.open == 0 {
+            if state.open == 0 {
                 if done || phase.failure.is_some() {
                     break;
                 }
@@ -243,11 +174,16 @@ impl<S: Sink> Scheduler<S> {
                     break;
                 }
             }
-            watch = self.sleep(wake, watch);
+            (guard, watch) = self.sleep(guard, wake, watch);
+            if let Some(panic) = guard.panic.take() {
+                drop(guard);
+                resume_unwind(panic);
+            }
         }
-        phase.summary.finished = self.now();
+        let phase = std::mem::replace(&mut guard.phase, Phase::idle());
+        let summary = RunSummary { finished: guard.state.now(), ..phase.summary };
         match phase.failure {
-            None => Ok(phase.summary),
+            None => Ok(summary),
             Some(error) => Err(error),
         }
     }
@@ -255,293 +191,28 @@ impl<S: Sink> Scheduler<S> {
     /// Waits for the next thing to do. `watch`: look out for a moment before sleeping. Whether to do so the next time:
     /// only while answers come that fast. When this thread got around to running again does not count: on a busy
     /// machine that takes longer than any answer.
-    fn sleep(&self, wake: Option<u64>, watch: bool) -> bool {
-        let wake = wake.map(|time| self.config.origin + Duration::from_nanos(time));
-        let expiry = self.expiries.front().map(|(at, _, _)| *at);
+    fn sleep<'a>(
+        &'a self,
+        mut guard: MutexGuard<'a, Shared<S>>,
+        wake: Option<u64>,
+        watch: bool,
+    ) -> (MutexGuard<'a, Shared<S>>, bool) {
         let began = self.now();
-        self.inbox.wait([wake, expiry].into_iter().flatten().min(), watch && self.open > 0, self.open);
         let soon = began.saturating_add(SPIN_MAX.as_nanos() as u64);
-        match self.inbox.filled_at() {
+        let (open, expiry) = (guard.state.open, guard.state.expiry());
+        // Until an operation that is due that soon there is no time to sleep.
+        let watch_now = watch && open > 0 && wake.is_none_or(|wake| wake <= soon);
+        guard.asleep_until = wake.filter(|_| !watch_now);
+        drop(guard);
+        let until = wake.map(|time| self.origin + Duration::from_nanos(time));
+        self.inbox.wait([until, expiry].into_iter().flatten().min(), watch_now, open);
+        let watch = match self.inbox.filled_at() {
             Some(at) => at < soon,
             // Woken by the clock, which says nothing about answers.
             None => watch,
-        }
-    }
-
-    fn context(&self, time: u64) -> Context<'_> {
-        Context { time, turn: self.turn, free: self.free.view(), all: self.all.view() }
-    }
-
-    /// Records the completions that wait.
-    fn receive(&mut self, phase: &mut Phase) {
-        let mut arrived = std::mem::take(&mut phase.arrived);
-        self.inbox.take(&mut arrived);
-        // Several threads send; the order in which answers arrived is that of their times.
-        arrived.sort_by_key(|completion: &Completion| completion.time);
-        for completion in arrived.drain(..) {
-            self.complete(phase, completion);
-        }
-        phase.arrived = arrived;
-    }
-
-    /// Invokes what is due, up to a batch.
-    fn invoke_due(&mut self, phase: &mut Phase) -> Asked {
-        for _ in 0..BATCH_MAX {
-            // Before every single one: an answer that is here must not look concurrent to what comes after it.
-            self.receive(phase);
-            if phase.failure.is_some() {
-                return Asked::Done;
-            }
-            let time = self.now();
-            match phase.generator.op(&self.context(time)) {
-                Step::Done => return Asked::Done,
-                Step::Pending(wait) => {
-                    if let Some(next) = wait.next {
-                        phase.generator = next;
-                    }
-                    return match wait.until {
-                        // It may have something by now.
-                        Some(until) if until <= time => Asked::More,
-                        until => Asked::Wait(until),
-                    };
-                }
-                Step::Op(op, _) if op.time > time => return Asked::Wait(Some(op.time)),
-                Step::Op(op, next) => {
-                    if !self.free.remove(op.worker) {
-                        phase.failure = Some(SchedulerError::NotFree(op.worker));
-                        return Asked::Done;
-                    }
-                    phase.generator = next;
-                    self.invoke(phase, op, time);
-                    if phase.failure.is_some() {
-                        return Asked::Done;
-                    }
-                }
-            }
-        }
-        Asked::More
-    }
-
-    fn invoke(&mut self, phase: &mut Phase, op: Op, time: u64) {
-        let ticket = self.next_index;
-        self.turn += 1;
-        let kind = match op.worker {
-            Worker::Client(_) => Kind::Invoke,
-            Worker::Nemesis(_) => Kind::Info,
         };
-        let event = self.event(&op, time, kind, op.value.clone(), None);
-        let invoked = event.time;
-        if !self.record(phase, op.worker, &event, None) {
-            self.free.insert(op.worker);
-            return;
-        }
-        match op.worker {
-            Worker::Client(worker) => {
-                phase.summary.invoked += 1;
-                let place = self.clients.place(worker);
-                let deadline = self.config.origin + Duration::from_nanos(invoked) + self.deadline;
-                phase.jobs[place].push(Job { worker, ticket, op: op.clone(), deadline });
-                self.expiries.push_back((deadline + self.config.grace, worker, ticket));
-                let thread = self.clients.current(worker);
-                self.open_clients[worker] = Some(Open { ticket, op, invoked, thread });
-            }
-            Worker::Nemesis(lane) => {
-                phase.summary.nemesis += 1;
-                phase.nemesis_jobs.push((ticket, op.clone()));
-                self.open_nemesis[lane] = Some(Open { ticket, op, invoked, thread: 0 });
-            }
-        }
-        self.open += 1;
-    }
-
-    fn slot(&mut self, worker: Worker) -> Option<&mut Option<Open>> {
-        match worker {
-            Worker::Client(number) => self.open_clients.get_mut(number),
-            Worker::Nemesis(lane) => self.open_nemesis.get_mut(lane),
-        }
-    }
-
-    /// An operation has ended. One that was abandoned before has ended already.
-    fn complete(&mut self, phase: &mut Phase, completion: Completion) {
-        let Completion { ticket, worker, time, outcome } = completion;
-        let Some(open) = self.slot(worker).and_then(|slot| slot.take_if(|open| open.ticket == ticket)) else {
-            return;
-        };
-        self.open -= 1;
-        self.free.insert(worker);
-        let (mut kind, value, error) = outcome.completion(&open.op.value);
-        let mut fresh_process = kind == Kind::Info;
-        match worker {
-            Worker::Nemesis(_) => kind = Kind::Info,
-            // The client stayed behind on a thread that was given up.
-            Worker::Client(number) => fresh_process |= self.clients.current(number) != open.thread,
-        }
-        if phase.failure.is_none() {
-            if let Worker::Client(_) = worker {
-                match kind {
-                    Kind::Ok => phase.summary.ok += 1,
-                    Kind::Fail => phase.summary.fail += 1,
-                    Kind::Info | Kind::Invoke => phase.summary.info += 1,
-                }
-            }
-            let event = self.event(&open.op, time, kind, value, error);
-            self.record(phase, worker, &event, Some(open.invoked));
-        }
-        if fresh_process {
-            self.processes.crash(worker);
-        }
-    }
-
-    /// Abandons operations whose client did not come back. Clients on a healthy thread are ended there before that, so
-    /// whatever is left means that the thread is blocked.
-    fn abandon_expired(&mut self, phase: &mut Phase) {
-        while let Some(&(at, worker, ticket)) = self.expiries.front() {
-            let open = self.open_clients[worker].as_ref().filter(|open| open.ticket == ticket);
-            let Some(thread) = open.map(|open| open.thread) else {
-                self.expiries.pop_front();
-                continue;
-            };
-            if at > Instant::now() {
-                return;
-            }
-            self.expiries.pop_front();
-            let reason = "abandoned: the client blocks its thread and did not come back after its deadline";
-            phase.summary.abandoned += 1;
-            self.end_from_here(phase, worker, ticket, Outcome::Info(reason.to_owned()));
-            if self.clients.current(worker) == thread {
-                self.give_up_thread(phase, worker);
-            }
-        }
-    }
-
-    /// Replaces the thread that `worker`'s client blocks.
-    fn give_up_thread(&mut self, phase: &mut Phase, worker: usize) {
-        let place = self.clients.place(worker);
-        tracing::warn!(worker, "a client blocks its thread; going on with another");
-        match self.clients.replace(place) {
-            Ok(unstarted) => {
-                for job in unstarted {
-                    let reason = "never sent: another client blocked the thread";
-                    self.end_from_here(phase, job.worker, job.ticket, Outcome::Fail(reason.to_owned()));
-                }
-            }
-            Err(error) => phase.failure = Some(phase.failure.take().unwrap_or(error)),
-        }
-        // Clients that were idle are lost as well; a fresh client is a fresh process.
-        for idle in (place..self.config.workers).step_by(self.clients.threads.len()) {
-            if self.open_clients[idle].is_none() && idle != worker {
-                self.processes.crash(Worker::Client(idle));
-            }
-        }
-    }
-
-    fn end_from_here(&mut self, phase: &mut Phase, worker: usize, ticket: u64, outcome: Outcome) {
-        let time = self.now();
-        self.complete(phase, Completion { ticket, worker: Worker::Client(worker), time, outcome });
-    }
-
-    fn event(&mut self, op: &Op, time: u64, kind: Kind, value: Value, error: Option<Value>) -> Event {
-        // A completion may have arrived just before an invocation that was recorded first. Moving it after that one is
-        // safe: it only makes the two look concurrent, which they may have been.
-        self.last_time = self.last_time.max(time);
-        let node = match op.worker {
-            Worker::Client(worker) => {
-                Some(Arc::clone(&self.config.targets[worker % self.config.targets.len()].node))
-            }
-            Worker::Nemesis(_) => None,
-        };
-        Event {
-            index: self.next_index,
-            time: self.last_time,
-            process: self.processes.of(op.worker),
-            kind,
-            f: op.f.clone(),
-            key: op.key.clone(),
-            value,
-            node,
-            error,
-            extra: serde_json::Map::new(),
-        }
-    }
-
-    /// Whether the event is in the sink.
-    fn record(&mut self, phase: &mut Phase, worker: Worker, event: &Event, invoked: Option<u64>) -> bool {
-        if let Err(source) = self.sink.append(event) {
-            self.fail(phase, event.index, source);
-            return false;
-        }
-        self.next_index += 1;
-        phase.unflushed = true;
-        if let Some(next) = phase.generator.update(&self.context(event.time), worker, event) {
-            phase.generator = next;
-        }
-        self.observer.event(event, invoked);
-        true
-    }
-
-    fn fail(&mut self, phase: &mut Phase, index: u64, source: std::io::Error) {
-        self.closed = true;
-        phase.failure.get_or_insert(SchedulerError::Sink { index, source });
-    }
-
-    /// What was recorded goes to the operating system, then the requests may leave. If it cannot, they do not.
-    fn flush_and_dispatch(&mut self, phase: &mut Phase) {
-        if std::mem::take(&mut phase.unflushed)
-            && let Err(source) = self.sink.flush()
-        {
-            self.fail(phase, self.next_index, source);
-        }
-        if phase.failure.is_some() {
-            self.withdraw(phase);
-            return;
-        }
-        let now = self.now();
-        for (thread, jobs) in self.clients.threads.iter().zip(&mut phase.jobs) {
-            thread.dispatch(jobs, now);
-        }
-        for (ticket, op) in phase.nemesis_jobs.drain(..) {
-            self.lanes.dispatch(ticket, op);
-        }
-    }
-
-    /// Takes back what was about to be dispatched.
-    fn withdraw(&mut self, phase: &mut Phase) {
-        let clients = phase.jobs.iter_mut().flat_map(|jobs| jobs.drain(..));
-        let workers: Vec<Worker> = clients
-            .map(|job| Worker::Client(job.worker))
-            .chain(phase.nemesis_jobs.drain(..).map(|(_, op)| op.worker))
-            .collect();
-        for worker in workers {
-            if self.slot(worker).and_then(Option::take).is_some() {
-                self.open -= 1;
-                self.free.insert(worker);
-            }
-        }
-    }
-}
-
-impl Phase {
-    fn new(generator: Gen, began: u64, threads: usize) -> Self {
-        let summary = RunSummary {
-            ended: Ended::Done,
-            began,
-            finished: began,
-            invoked: 0,
-            ok: 0,
-            fail: 0,
-            info: 0,
-            abandoned: 0,
-            nemesis: 0,
-        };
-        let jobs = (0..threads).map(|_| Vec::new()).collect();
-        Self {
-            generator,
-            summary,
-            failure: None,
-            unflushed: false,
-            arrived: Vec::new(),
-            jobs,
-            nemesis_jobs: Vec::new(),
-        }
+        let mut guard = lock(&self.shared);
+        guard.asleep_until = None;
+        (guard, watch)
     }
 }
