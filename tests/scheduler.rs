@@ -585,3 +585,142 @@ fn a_killed_run_leaves_a_history_that_can_be_read() {
         }
     }
 }
+
+/// Counts the completions that it sees on threads of clients, and may panic there.
+struct Elsewhere {
+    count: Arc<AtomicUsize>,
+    panics: bool,
+}
+
+impl Observer for Elsewhere {
+    fn event(&mut self, event: &Event, _: Option<u64>) {
+        if event.kind == Kind::Ok && std::thread::current().name() == Some("schism-clients") {
+            self.count.fetch_add(1, Ordering::SeqCst);
+            assert!(!self.panics, "the observer's own");
+        }
+    }
+}
+
+/// Answers after a millisecond.
+fn slow() -> Arc<Scripted> {
+    scripted(|op, _| {
+        let value = op.value.clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Outcome::Ok(value)
+        })
+    })
+}
+
+fn slow_and_paced(sink: &Memory, panics: bool) -> (Result<RunSummary, SchedulerError>, usize) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let observer = Elsewhere { count: Arc::clone(&count), panics };
+    let config = config(1, 5, Duration::from_secs(5));
+    let mut scheduler =
+        Scheduler::new(config, sink.clone(), slow(), Arc::new(()), Box::new(observer)).unwrap();
+    let paced = stagger(Random::new(1, "pace"), 5_000_000, limit(100, writes()));
+    let ran = scheduler.run(clients(paced), &CancellationToken::new());
+    (ran, count.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_completion_is_recorded_although_the_scheduler_sleeps() {
+    let sink = Memory::default();
+    let (ran, elsewhere) = slow_and_paced(&sink, false);
+    assert_eq!(ran.unwrap().ok, 100);
+    assert_well_formed(&sink.events(), 5, 1);
+    assert_eq!(sink.flushed.load(Ordering::SeqCst), 200);
+    assert!(elsewhere > 0, "the scheduler was woken for each");
+}
+
+#[test]
+fn a_panic_in_the_schedulers_place_ends_the_run() {
+    let ran = std::panic::catch_unwind(|| slow_and_paced(&Memory::default(), true));
+    let panic = ran.map(|(ran, _)| ran.map(|_| ())).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>().copied(), Some("the observer's own"));
+}
+
+#[test]
+fn a_full_disk_ends_the_run_although_the_scheduler_sleeps() {
+    // A completion is the second event, and the next operation is an hour away.
+    for flush in [false, true] {
+        let sink =
+            Memory { full_at: (!flush).then_some(1), flush_full_at: flush.then_some(2), ..Memory::default() };
+        let generator = clients(sequence([write(1), sleep(3_600_000_000_000), write(2)]));
+        let error = run_all(config(1, 2, Duration::from_secs(5)), &sink, slow(), generator).unwrap_err();
+        assert!(matches!(error, SchedulerError::Sink { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_completion_that_makes_an_operation_possible_wakes_the_scheduler() {
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    let sink = Memory::default();
+    let events = Arc::clone(&sink.events);
+    // One worker: all the time but for its answers the scheduler waits for the nemesis.
+    let config = config(1, 1, Duration::from_secs(30));
+    let mut scheduler = Scheduler::new(config, sink.clone(), slow(), Arc::new(()), Box::new(())).unwrap();
+    let canceller = std::thread::spawn(move || {
+        wait_until("all is complete", || events.lock().unwrap().len() == 40);
+        cancel.cancel();
+    });
+    let far = timeline([(3_600_000_000_000, Action::new("kill", Value::Null))]);
+    let summary = scheduler.run(any([clients(limit(20, writes())), nemesis(far)]), &stop).unwrap();
+    canceller.join().unwrap();
+    assert_eq!((summary.ok, summary.nemesis), (20, 0));
+    assert_well_formed(&sink.events(), 1, 1);
+}
+
+#[test]
+fn a_pause_begins_with_the_completion_before_it() {
+    let sink = Memory::default();
+    let config = config(1, 1, Duration::from_secs(30));
+    let mut scheduler = Scheduler::new(config, sink.clone(), slow(), Arc::new(()), Box::new(())).unwrap();
+    let from = scheduler.now();
+    let kill = |millis: u64| (from + millis * 1_000_000, Action::new("kill", Value::Null));
+    let faults = nemesis(timeline([kill(600), kill(1_400)]));
+    // Were it to begin only when the first fault wakes the scheduler, it would end after the second.
+    let pause = clients(sequence([write(1), sleep(1_000_000_000), write(2)]));
+    scheduler.run(any([pause, faults]), &CancellationToken::new()).unwrap();
+    let events = sink.events();
+    let second = events.iter().position(|event| event.value == json!(2)).unwrap();
+    let faults = events[..second].iter().filter(|event| event.f == "kill").count();
+    assert_eq!(faults, 2, "the beginning and the end of the first: {events:?}");
+}
+
+#[test]
+fn whoever_records_nothing_is_lost_or_stuck() {
+    for seed in 0..30 {
+        let mut random = Random::new(seed, "shape");
+        let workers = 1 + random.below(12);
+        let threads = 1 + random.below(3) as usize;
+        let gap = [0, 20_000, 60_000, 150_000][random.below(4) as usize];
+        let latencies = Mutex::new(Random::new(seed, "latencies"));
+        let connector = scripted(move |op, _| {
+            let value = op.value.clone();
+            let choice = latencies.lock().unwrap().below(10);
+            match choice {
+                0..=3 => ready(Outcome::Ok(value)),
+                4..=5 => Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    Outcome::Ok(value)
+                }),
+                6 => ready(Outcome::Info("lost".to_owned())),
+                _ => Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(choice - 6)).await;
+                    Outcome::Ok(value)
+                }),
+            }
+        });
+        let sink = Memory::default();
+        let config = Config { threads, ..config(2, workers as usize, Duration::from_secs(20)) };
+        let load = limit(300, writes());
+        let load = if gap == 0 { load } else { stagger(Random::new(seed, "pace"), gap, load) };
+        let summary = run_all(config, &sink, connector, clients(load)).unwrap();
+        assert_well_formed(&sink.events(), workers, 2);
+        assert_eq!((summary.invoked, summary.ok + summary.info), (300, 300), "seed {seed}");
+        assert_eq!(summary.abandoned, 0, "seed {seed}");
+        assert_eq!(sink.flushed.load(Ordering::SeqCst), 600, "seed {seed}");
+    }
+}

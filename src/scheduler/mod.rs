@@ -6,6 +6,10 @@
 //! an invocation that came after it, and an invocation before its request leaves; and the cost of a lock, a wake-up and a
 //! write is shared by the batch.
 //!
+//! While that thread sleeps until the next operation is due, whoever brings a completion goes through the first half of an
+//! iteration in its place: records, flushes, lets the generator know, all under the lock that the scheduler holds
+//! whenever it is awake. It is woken only if it is needed sooner than it would wake up by itself.
+//!
 //! Clients run on threads of their own ([`clients`]), nemesis operations on another ([`lanes`]); both answer through the
 //! [`inbox`]. A client that outlives its deadline is abandoned, thread and all if it blocks it, so a run never hangs.
 //!
@@ -52,7 +56,8 @@ impl Sink for schism_history::Writer {
     }
 }
 
-/// Watches the history grow, on the scheduler's thread: must be cheap and never block.
+/// Watches the history grow, in its order, on the scheduler's thread or on that of a client or the nemesis while the
+/// scheduler sleeps: must be cheap and never block.
 pub trait Observer: Send {
     /// An event was recorded. `invoked` is the time of the invocation where the event is a completion.
     fn event(&mut self, event: &Event, invoked: Option<u64>);

@@ -359,7 +359,8 @@ impl<S: Sink> State<S> {
         }
         match phase.generator.op(&self.context(self.now())) {
             Step::Op(op, _) => op.time >= wake,
-            Step::Pending(wait) => wait.until.is_some_and(|until| until >= wake),
+            // One that must remember when it was asked is better asked by the scheduler, at once.
+            Step::Pending(wait) => wait.next.is_none() && wait.until.is_some_and(|until| until >= wake),
             Step::Done => false,
         }
     }
