@@ -681,7 +681,7 @@ fn a_pause_begins_with_the_completion_before_it() {
     let kill = |millis: u64| (from + millis * 1_000_000, Action::new("kill", Value::Null));
     let faults = nemesis(timeline([kill(600), kill(1_400)]));
     // Were it to begin only when the first fault wakes the scheduler, it would end after the second.
-    let pause = clients(sequence([write(1), sleep(1_000_000_000), write(2)]));
+    let pause = clients(phases([write(1), sleep(1_000_000_000), write(2)]));
     scheduler.run(any([pause, faults]), &CancellationToken::new()).unwrap();
     let events = sink.events();
     let second = events.iter().position(|event| event.value == json!(2)).unwrap();
