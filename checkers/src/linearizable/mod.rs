@@ -11,16 +11,28 @@
 //! and words the smallest contradiction. An engine knows calls and numbers only; it knows no events, no keys and no words.
 
 mod budget;
+// What follows up to `specification` is put in place now and used by the front door next.
+#[allow(dead_code)]
+mod call;
 mod configuration;
 mod engine_just_in_time;
+#[allow(dead_code)]
+mod engines;
 mod evidence;
 mod model;
+#[allow(dead_code)]
+mod models;
 mod reductions;
 mod schedule;
+#[allow(dead_code)]
+mod specification;
 mod value;
 
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+#[allow(dead_code)]
+mod testing;
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +42,7 @@ use schism_history::Operation;
 use serde_json::Value;
 
 pub use model::{Model, UnknownModel};
+pub use specification::{Misfit, Specification};
 
 use crate::{CheckResult, Validity, Violation};
 use budget::{Budget, Exhausted};

@@ -7,6 +7,7 @@ use schism_history::{Operation, Outcome};
 use serde_json::Value;
 
 use super::CheckError;
+pub(crate) use super::models::register::Action;
 use super::value::{Interner, ValueId, inexact};
 
 /// A sequential specification of one object. Its initial value is null.
@@ -47,42 +48,6 @@ impl FromStr for Model {
 
     fn from_str(name: &str) -> Result<Self, UnknownModel> {
         Model::ALL.into_iter().find(|model| model.name() == name).ok_or_else(|| UnknownModel(name.to_owned()))
-    }
-}
-
-/// What an operation does to a register, with values of type `V`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Action<V> {
-    /// The register holds this value.
-    Read(V),
-    /// Afterwards the register holds this value.
-    Write(V),
-    /// The register holds the first value and afterwards the second.
-    Cas(V, V),
-}
-
-impl<V: Copy + PartialEq> Action<V> {
-    /// The value the register must hold for this to happen.
-    pub fn observes(self) -> Option<V> {
-        match self {
-            Action::Read(value) | Action::Cas(value, _) => Some(value),
-            Action::Write(_) => None,
-        }
-    }
-
-    /// The value the register holds afterwards, if this sets it.
-    pub fn produces(self) -> Option<V> {
-        match self {
-            Action::Write(value) | Action::Cas(_, value) => Some(value),
-            Action::Read(_) => None,
-        }
-    }
-
-    /// The value the register certainly holds right after this.
-    pub fn leaves(self) -> V {
-        match self {
-            Action::Read(value) | Action::Write(value) | Action::Cas(_, value) => value,
-        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! Queues without order, in near-linear time.

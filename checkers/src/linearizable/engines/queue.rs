@@ -1,0 +1,1 @@
+//! Queues with distinct values, in near-linear time.

@@ -1,0 +1,1 @@
+//! Registers whose store numbers its versions.

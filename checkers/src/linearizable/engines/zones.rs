@@ -1,0 +1,1 @@
+//! Registers with distinct written values, in near-linear time.

@@ -1,0 +1,1 @@
+//! A lock whose owners get ever higher tokens.

@@ -1,0 +1,1 @@
+//! A queue, first in, first out.

@@ -1,0 +1,1 @@
+//! A map: get, put, append, delete, compare-and-set; each key by itself.

@@ -1,0 +1,1 @@
+//! A log to which entries are appended.

@@ -1,0 +1,1 @@
+//! Several registers, read and written together.

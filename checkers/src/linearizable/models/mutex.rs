@@ -1,0 +1,1 @@
+//! A mutex that anybody may release.

@@ -1,0 +1,1 @@
+//! A lock that only its owner may release.

@@ -1,0 +1,1 @@
+//! A queue that hands out its elements in any order.

@@ -1,0 +1,1 @@
+//! A register whose store numbers its versions (etcd's mod revision, Consul's ModifyIndex).

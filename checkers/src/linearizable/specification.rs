@@ -1,0 +1,73 @@
+//! The sequential specification of an object: what a model is to the general search.
+
+use std::fmt;
+use std::hash::Hash;
+
+use schism_history::{Outcome, ValueId, View};
+
+/// A sequential specification: which operations an object has, and what each does when they come one by one.
+///
+/// An object starts in [`initial`](Self::initial). An operation of the history becomes an [`Action`](Self::Action) once, which holds
+/// what it asked and, if it succeeded, what it got. [`step`](Self::step) says whether the action can happen in a state, and what
+/// state it leaves. That is all the search needs; histories are never seen by `step`.
+pub trait Specification: Send + Sync {
+    /// What an operation does and saw. Equal actions are interchangeable.
+    type Action: Clone + Eq + Hash + Send + Sync;
+    /// The state of one object. States that nothing can tell apart should be equal.
+    type State: Clone + Eq + Hash + Send + Sync;
+
+    /// The state at the start of the history.
+    fn initial(&self) -> Self::State;
+
+    /// What the operation claims. Asked for operations that succeeded and for those of unknown outcome, whose
+    /// [`View::result`] is `None`: their action must allow every result they could have had. `Ok(None)`: it constrains nothing, such as a
+    /// read of unknown outcome.
+    ///
+    /// # Errors
+    /// The specification has no such operation, or its value has not the shape it needs. The history is then not judged at all: leaving an
+    /// operation out could turn a violation into a pass or a pass into a violation.
+    fn action(&self, operation: &View<'_>) -> Result<Option<Self::Action>, Misfit>;
+
+    /// The state after `action`, or `None` where the action cannot happen in this state with the result it had.
+    fn step(&self, state: &Self::State, action: &Self::Action) -> Option<Self::State>;
+
+    /// Every state in which `action` can leave the object: appended to `next`, none if it cannot happen. Only for
+    /// specifications that leave something open, such as which element a queue without order hands out.
+    fn branch(&self, state: &Self::State, action: &Self::Action, next: &mut Vec<Self::State>) {
+        next.extend(self.step(state, action));
+    }
+
+    /// Which of several independent objects the operation concerns, beyond the key in the history. Objects are checked one by one, which
+    /// is as exact as checking them together (Herlihy and Wing, 1990) and much faster. An operation on several objects at once forbids it.
+    fn part(&self, operation: &View<'_>) -> ValueId {
+        let _ = operation;
+        ValueId::ABSENT
+    }
+}
+
+/// An operation that does not fit a specification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// There is no operation of this name; what to do about it, or nothing.
+    Unknown {
+        /// Such as "; the model `cas-register` has".
+        hint: &'static str,
+    },
+    /// What is wrong with its argument or its result.
+    Malformed(String),
+}
+
+impl Misfit {
+    /// The specification has no operation of this name.
+    pub const UNKNOWN: Self = Self::Unknown { hint: "" };
+
+    /// What is wrong with the argument or the result.
+    pub fn malformed(problem: impl fmt::Display) -> Self {
+        Self::Malformed(problem.to_string())
+    }
+}
+
+/// Whether the operation can have had an effect: it succeeded, or nobody knows.
+pub(crate) fn may_have_happened(operation: &View<'_>) -> bool {
+    operation.outcome() != Outcome::Fail
+}
