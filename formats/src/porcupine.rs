@@ -1,0 +1,1 @@
+//! The logs in Porcupine's tests.
