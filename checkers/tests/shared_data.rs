@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use schism_checkers::linearizable::{Model, Options, check};
 use schism_checkers::{CheckResult, Validity, Violation};
-use schism_history::{Event, History, pair};
+use schism_history::{Event, History, Table, pair};
 
 fn data(folder: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -24,8 +24,7 @@ fn data(folder: &str) -> Option<PathBuf> {
 }
 
 fn judge(events: &[Event]) -> CheckResult {
-    let operations = pair(events).unwrap();
-    check(&operations, &Options::new(Model::CasRegister)).unwrap()
+    check(&Table::from_events(events).unwrap(), &Options::new(Model::CasRegister)).unwrap()
 }
 
 /// The rows of a `verdicts.tsv`: file and verdict.

@@ -1,57 +1,48 @@
 //! Linearizability: is there one order of all operations, in agreement with real time, that the model allows?
 //!
-//! [`check`] takes the paired operations of a history, splits them by independent key (an object is linearizable as a whole exactly
-//! if each key is: Herlihy and Wing, 1990), decides each with an engine, and explains each key that fails.
+//! [`check`] takes the operations of a history as a table, splits them into independent objects (a history is linearizable as a whole
+//! exactly if it is for each object: Herlihy and Wing, 1990), decides each with an engine, and explains each object that
+//! fails.
 //!
 //! What an outcome means: `ok` took effect between its invocation and its completion; `fail` never takes effect and
 //! constrains nothing; `info` and operations that never completed may take effect at any time after their
 //! invocation, or never. A read without a result constrains nothing.
 //!
-//! The parts: `model` says what an operation means, `value` numbers the values, `engine_*` decide one key, `evidence` finds
+//! The parts: `models` say what operations mean, `objects` splits a history, `engines` decide one object, `evidence` finds
 //! and words the smallest contradiction. An engine knows calls and numbers only; it knows no events, no keys and no words.
 
 mod budget;
-// What follows up to `specification` is put in place now and used by the front door next.
 #[allow(dead_code)]
 mod call;
-mod configuration;
-mod engine_just_in_time;
 #[allow(dead_code)]
 mod engines;
 mod evidence;
 mod model;
 #[allow(dead_code)]
 mod models;
-mod reductions;
-mod schedule;
-#[allow(dead_code)]
+mod objects;
 mod specification;
-mod value;
 
-#[cfg(test)]
-mod differential;
 #[cfg(test)]
 #[allow(dead_code)]
 mod testing;
 
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-use rustc_hash::FxHashMap;
-use schism_history::Operation;
-use serde_json::Value;
+use schism_history::Table;
 
 pub use model::{Model, UnknownModel};
+pub use models::register::Register;
 pub use specification::{Misfit, Specification};
 
 use crate::{CheckResult, Validity, Violation};
 use budget::{Budget, Exhausted};
-use engine_just_in_time::Answer;
-use model::{Action, Call};
-use reductions::Reductions;
-use value::{Interner, canonical};
+use call::{Answer, Call, Contradiction, Decision};
+use engines::just_in_time;
+use evidence::Failure;
+use objects::{Objects, Unfit};
 
-/// Violating keys that are explained; the others are only counted.
+/// Violating objects that are explained; the others are only counted.
 pub const EXPLAINED: usize = 16;
 
 /// How to check.
@@ -59,7 +50,7 @@ pub const EXPLAINED: usize = 16;
 pub struct Options {
     /// The model to check against.
     pub model: Model,
-    /// Time for the decision over all keys; the explanations come on top and are bounded by themselves.
+    /// Time for the decision over all objects; the explanations come on top and are bounded by themselves.
     pub time_budget: Option<Duration>,
     /// Bytes for the search, over all threads.
     pub memory_budget: Option<usize>,
@@ -85,8 +76,8 @@ pub enum CheckError {
         index: u64,
         /// The operation's name.
         f: String,
-        /// The model.
-        model: Model,
+        /// The model's name.
+        model: String,
         /// What to do about it, if there is anything.
         hint: &'static str,
     },
@@ -103,116 +94,160 @@ pub enum CheckError {
     Threads(String),
 }
 
-/// The operations of one key.
-struct Part<'h> {
-    key: Option<&'h Value>,
-    /// Which of the operations, and what each claims.
-    members: Vec<(usize, Option<Action<&'h Value>>)>,
+/// Everything there is to know about a model in order to check it.
+struct Checker<'c, S: Specification> {
+    name: &'c str,
+    specification: &'c S,
+    /// Decides one object.
+    decide: &'c (dyn Fn(&[Call<S::Action>], Budget) -> Decision + Sync),
+    /// Explains one object that failed.
+    explain: &'c (dyn Fn(&Failure<'_, S>) -> Violation + Sync),
 }
 
-/// What was found out about one key.
-struct Finding<'h> {
-    calls: Vec<Call>,
-    values: Interner<'h>,
-    answer: Answer,
-}
-
-/// Checks that the operations, as [`schism_history::pair`] gives them, are linearizable.
+/// Checks that the operations of a history are linearizable.
 ///
 /// The result is the same for every number of threads as long as no budget runs out.
 ///
 /// # Errors
 /// An operation that the model does not have, or whose value is malformed: the history is not judged at all then,
 /// since leaving an operation out could turn a violation into a pass or a pass into a violation.
-pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckResult, CheckError> {
-    let started = Instant::now();
-    let parts = partition(operations, options.model)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .thread_name(|number| format!("check-{number}"))
-        .build()
-        .map_err(|error| CheckError::Threads(error.to_string()))?;
-    let budget = Budget {
-        deadline: options.time_budget.and_then(|time| Some((started.checked_add(time)?, time))),
-        bytes: options.memory_budget.map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
-        visits: u64::MAX,
-    };
-    let findings: Vec<Finding<'_>> =
-        pool.install(|| parts.par_iter().map(|part| decide(part, operations, budget)).collect());
-    let violating: Vec<usize> = (0..parts.len())
-        .filter(|position| matches!(findings[*position].answer, Answer::Impossible(_)))
-        .collect();
-    let unknown = describe_unknown(&parts, &findings, options);
-    // The clearest can only be known once all are explained; a bound on their number bounds the time.
-    let explain = &violating[..violating.len().min(4 * EXPLAINED)];
-    let mut violations: Vec<Violation> = pool.install(|| {
-        explain
-            .par_iter()
-            .map(|position| {
-                let (part, finding) = (&parts[*position], &findings[*position]);
-                evidence::explain(part.key, operations, &part.members, finding, explain.len())
-            })
-            .collect()
-    });
-    violations.sort_by_key(|violation| (violation.operations.len(), violation.window));
-    violations.truncate(EXPLAINED);
-    let validity = match (violating.is_empty(), &unknown) {
-        (false, _) => Validity::Violation,
-        (true, Some(_)) => Validity::Unknown,
-        (true, None) => Validity::Pass,
-    };
-    Ok(CheckResult {
-        checker: "linearizable".into(),
-        model: options.model.name().into(),
-        engine: engine_just_in_time::NAME.into(),
-        validity,
-        keys: parts.len(),
-        operations: operations.len(),
-        violating_keys: violating.len(),
-        violations,
-        unknown,
-        seconds: started.elapsed().as_secs_f64(),
-    })
-}
-
-/// Splits the operations by key, in the order in which the keys first appear. Operations without a key concern one
-/// object of their own.
-fn partition<'h>(operations: &[Operation<'h>], model: Model) -> Result<Vec<Part<'h>>, CheckError> {
-    let mut parts: Vec<Part<'h>> = Vec::new();
-    let mut known: FxHashMap<Option<String>, usize> = FxHashMap::default();
-    let mut last: Option<(Option<&Value>, usize)> = None;
-    for (source, operation) in operations.iter().enumerate() {
-        let key = operation.key();
-        let position = match last {
-            Some((last, position)) if last == key => position,
-            _ => *known.entry(key.map(canonical)).or_insert_with(|| {
-                parts.push(Part { key, members: Vec::new() });
-                parts.len() - 1
-            }),
-        };
-        last = Some((key, position));
-        parts[position].members.push((source, model::action(model, operation)?));
+pub fn check(table: &Table, options: &Options) -> Result<CheckResult, CheckError> {
+    let name = options.model.name();
+    match options.model {
+        Model::Register | Model::CasRegister => {
+            let specification = &Register { cas: options.model == Model::CasRegister };
+            let decide = &just_in_time::decide_calls;
+            let explain = &evidence::register::explain;
+            Checker { name, specification, decide, explain }.run(table, options)
+        }
     }
-    Ok(parts)
 }
 
-fn decide<'h>(part: &Part<'h>, operations: &[Operation<'h>], budget: Budget) -> Finding<'h> {
-    let mut values = Interner::new();
-    let calls: Vec<Call> = part
-        .members
-        .iter()
-        .filter_map(|(source, action)| model::call(*action, &operations[*source], *source, &mut values))
-        .collect();
-    let (answer, _) = engine_just_in_time::decide(&calls, values.count(), Reductions::ALL, budget);
-    Finding { calls, values, answer }
+impl<S: Specification> Checker<'_, S> {
+    fn run(&self, table: &Table, options: &Options) -> Result<CheckResult, CheckError> {
+        let started = Instant::now();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads)
+            .thread_name(|number| format!("check-{number}"))
+            .build()
+            .map_err(|error| CheckError::Threads(error.to_string()))?;
+        let budget = Budget {
+            deadline: options.time_budget.and_then(|time| Some((started.checked_add(time)?, time))),
+            bytes: options
+                .memory_budget
+                .map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
+            visits: u64::MAX,
+        };
+        let objects = Objects::of(self.specification, table);
+        let decisions = pool.install(|| {
+            objects.map(|object| {
+                let calls = objects::calls(self.specification, table, objects.rows(object))?;
+                Ok((self.decide)(&calls, budget))
+            })
+        });
+        let decisions = self.all_or_first_unfit(table, decisions)?;
+        let failing: Vec<(usize, &Contradiction)> = decisions
+            .iter()
+            .enumerate()
+            .filter_map(|(object, decision)| match &decision.answer {
+                Answer::Impossible(contradiction) => Some((object, contradiction)),
+                Answer::Linearizable | Answer::Unknown(..) => None,
+            })
+            .collect();
+        // The clearest can only be known once all are explained; a bound on their number bounds the time.
+        let explained = &failing[..failing.len().min(4 * EXPLAINED)];
+        let explain = |(object, contradiction): &(usize, &Contradiction)| {
+            let rows = objects.rows(*object);
+            let calls = objects::calls(self.specification, table, rows).unwrap_or_default();
+            let (key, part) = objects.name(*object);
+            let specification = self.specification;
+            let sharing = explained.len();
+            (self.explain)(&Failure {
+                specification,
+                table,
+                key,
+                part,
+                rows,
+                calls: &calls,
+                contradiction,
+                sharing,
+            })
+        };
+        let mut violations: Vec<Violation> = pool.install(|| {
+            use rayon::prelude::*;
+            explained.par_iter().map(explain).collect()
+        });
+        violations.sort_by_key(|violation| (violation.operations.len(), violation.window));
+        violations.truncate(EXPLAINED);
+        let unknown = describe_unknown(table, &objects, &decisions, options);
+        let validity = match (failing.is_empty(), &unknown) {
+            (false, _) => Validity::Violation,
+            (true, Some(_)) => Validity::Unknown,
+            (true, None) => Validity::Pass,
+        };
+        Ok(CheckResult {
+            checker: "linearizable".into(),
+            model: self.name.into(),
+            engine: engines_used(&decisions),
+            validity,
+            keys: objects.count(),
+            operations: table.rows().len(),
+            violating_keys: failing.len(),
+            violations,
+            unknown,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// The decisions, or the earliest operation that does not fit the model.
+    fn all_or_first_unfit(
+        &self,
+        table: &Table,
+        decisions: Vec<Result<Decision, Unfit>>,
+    ) -> Result<Vec<Decision>, CheckError> {
+        let unfit = decisions.iter().filter_map(|decision| decision.as_ref().err());
+        let Some(Unfit { row, misfit }) = unfit.min_by_key(|unfit| unfit.row) else {
+            return Ok(decisions.into_iter().flatten().collect());
+        };
+        let view = table.view(*row as usize);
+        let index = view.index();
+        Err(match misfit {
+            Misfit::Unknown { hint } => CheckError::UnknownOperation {
+                index,
+                f: view.f().to_owned(),
+                model: self.name.to_owned(),
+                hint,
+            },
+            Misfit::Malformed(problem) => CheckError::Malformed { index, problem: problem.clone() },
+        })
+    }
 }
 
-fn describe_unknown(parts: &[Part<'_>], findings: &[Finding<'_>], options: &Options) -> Option<String> {
-    let mut undecided = parts.iter().zip(findings).filter_map(|(part, finding)| match finding.answer {
-        Answer::Unknown(limit, done) => Some((part, limit, done)),
+/// The engines that decided, the most used first.
+fn engines_used(decisions: &[Decision]) -> String {
+    let mut used: Vec<(&str, usize)> = Vec::new();
+    for Decision { engine, .. } in decisions {
+        match used.iter_mut().find(|(name, _)| name == engine) {
+            Some((_, count)) => *count += 1,
+            None => used.push((engine, 1)),
+        }
+    }
+    used.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let names: Vec<&str> = used.into_iter().map(|(name, _)| name).collect();
+    names.join(", ")
+}
+
+fn describe_unknown(
+    table: &Table,
+    objects: &Objects,
+    decisions: &[Decision],
+    options: &Options,
+) -> Option<String> {
+    let mut undecided = decisions.iter().enumerate().filter_map(|(object, decision)| match decision.answer {
+        Answer::Unknown(limit, done) => Some((object, limit, done)),
         Answer::Linearizable | Answer::Impossible(_) => None,
     });
-    let (part, limit, done) = undecided.next()?;
+    let (object, limit, done) = undecided.next()?;
     let count = 1 + undecided.count();
     let limit = match limit {
         Exhausted::Time => {
@@ -226,10 +261,11 @@ fn describe_unknown(parts: &[Part<'_>], findings: &[Finding<'_>], options: &Opti
         Exhausted::Visits => "the search was given up".into(),
         Exhausted::Width => "more operations were open at once than the search can hold".into(),
     };
-    let of_key = part.key.map_or(String::new(), |key| format!(" of key {key}"));
-    let members = part.members.len();
+    let (key, _) = objects.name(object);
+    let of_key = if key.is_present() { format!(" of key {}", table.values.show(key)) } else { String::new() };
     Some(format!(
-        "{limit}: {count} of {} keys undecided; the first{of_key} came as far as {done} completed operations of {members}",
-        parts.len()
+        "{limit}: {count} of {} keys undecided; the first{of_key} came as far as {done} completed operations of {}",
+        objects.count(),
+        objects.rows(object).len()
     ))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::Hash;
 
-use schism_history::{Outcome, ValueId, View};
+use schism_history::{ValueId, View};
 
 /// A sequential specification: which operations an object has, and what each does when they come one by one.
 ///
@@ -65,9 +65,4 @@ impl Misfit {
     pub fn malformed(problem: impl fmt::Display) -> Self {
         Self::Malformed(problem.to_string())
     }
-}
-
-/// Whether the operation can have had an effect: it succeeded, or nobody knows.
-pub(crate) fn may_have_happened(operation: &View<'_>) -> bool {
-    operation.outcome() != Outcome::Fail
 }

@@ -7,6 +7,7 @@
 pub(crate) mod bag;
 pub(crate) mod counter;
 pub(crate) mod general;
+pub(crate) mod just_in_time;
 pub(crate) mod lock;
 pub(crate) mod log;
 pub(crate) mod queue;

@@ -2,9 +2,9 @@
 
 use std::collections::BinaryHeap;
 
-use super::model::{Action, Call, NEVER};
+use super::super::super::models::register::Action;
 use super::reductions::{Reductions, Sabotage};
-use super::value::ValueId;
+use super::{NEVER, Number, RegisterCall};
 
 /// One step of the walk.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum StepKind {
 pub(crate) struct Schedule {
     pub steps: Vec<Step>,
     /// Per call: its action, with a cas that changes nothing as the read that it is.
-    pub actions: Vec<Action<ValueId>>,
+    pub actions: Vec<Action<Number>>,
     /// Per call: whether taking it leaves it available.
     pub endless: Vec<bool>,
     /// Per call: whether it took effect for certain.
@@ -45,7 +45,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     /// The schedule of `calls`, whose values are below `values`.
-    pub fn new(calls: &[Call], values: usize, reductions: &Reductions) -> Self {
+    pub fn new(calls: &[RegisterCall], values: usize, reductions: &Reductions) -> Self {
         let actions: Vec<_> = calls
             .iter()
             .map(|call| match call.action {
@@ -103,14 +103,14 @@ impl Schedule {
 }
 
 fn last_observed(
-    calls: &[Call],
-    actions: &[Action<ValueId>],
+    calls: &[RegisterCall],
+    actions: &[Action<Number>],
     values: usize,
     reductions: &Reductions,
 ) -> Vec<usize> {
     let mut last = vec![0; values];
     // Unknown cas, by what they produce: they hand on to what they expect.
-    let mut unknown: Vec<(ValueId, ValueId, usize)> = Vec::new();
+    let mut unknown: Vec<(Number, Number, usize)> = Vec::new();
     for (call, action) in calls.iter().zip(actions) {
         match (call.returned, *action) {
             (NEVER, Action::Cas(expected, new)) => unknown.push((new, expected, call.invoked)),
@@ -130,7 +130,7 @@ fn last_observed(
     }
     // The latest first: whatever is handed on is final then, as in Dijkstra's shortest paths.
     unknown.sort_unstable();
-    let mut queue: BinaryHeap<(usize, ValueId)> =
+    let mut queue: BinaryHeap<(usize, Number)> =
         unknown.iter().map(|(new, ..)| (last[*new as usize], *new)).collect();
     while let Some((end, value)) = queue.pop() {
         if end < last[value as usize] {

@@ -8,8 +8,8 @@
 
 use rustc_hash::FxHashMap;
 
-use super::super::model::{Action, Call, NEVER};
-use super::super::value::{INITIAL, ValueId};
+use super::super::super::engines::just_in_time::{INITIAL, NEVER, Number, RegisterCall};
+use super::super::super::models::register::Action;
 use super::Scene;
 
 /// A contradiction; numbers are indices into the past.
@@ -72,7 +72,7 @@ impl Story {
 const MAX_WRITERS: usize = 64;
 
 /// A contradiction of the culprit that has a name, if there is one. The caller has the engine confirm it.
-pub(super) fn find(scene: &Scene<'_, '_>) -> Option<Story> {
+pub(super) fn find(scene: &Scene<'_>) -> Option<Story> {
     let past = &scene.past;
     let culprit = scene.culprit;
     let call = past.get(culprit)?;
@@ -89,14 +89,14 @@ pub(super) fn find(scene: &Scene<'_, '_>) -> Option<Story> {
 }
 
 /// What a call writes; a compare-and-set that changes nothing writes nothing.
-fn produces(call: &Call) -> Option<ValueId> {
+fn produces(call: &RegisterCall) -> Option<Number> {
     match call.action {
         Action::Cas(expected, new) if expected == new => None,
         action => action.produces(),
     }
 }
 
-fn replaced(past: &[Call], culprit: usize, value: ValueId, writers: &[usize]) -> Option<Replaced> {
+fn replaced(past: &[RegisterCall], culprit: usize, value: Number, writers: &[usize]) -> Option<Replaced> {
     if writers.len() > MAX_WRITERS {
         return None;
     }
@@ -138,7 +138,7 @@ fn replaced(past: &[Call], culprit: usize, value: ValueId, writers: &[usize]) ->
         return Some(story(one, one));
     }
     // Otherwise two operations of one cluster. A value that was there at first or was written twice has no one cluster.
-    let mut clusters: FxHashMap<ValueId, Cluster> = FxHashMap::default();
+    let mut clusters: FxHashMap<Number, Cluster> = FxHashMap::default();
     for (position, call) in past.iter().enumerate() {
         let produced = produces(call);
         for member in [produced, call.action.observes()].into_iter().flatten().filter(|other| *other != value)
@@ -175,8 +175,8 @@ struct Cluster {
     last: usize,
 }
 
-fn taken_twice(past: &[Call], culprit: usize, value: ValueId, writers: &[usize]) -> Option<Story> {
-    let takes = |call: &Call| match call.action {
+fn taken_twice(past: &[RegisterCall], culprit: usize, value: Number, writers: &[usize]) -> Option<Story> {
+    let takes = |call: &RegisterCall| match call.action {
         Action::Cas(expected, new) => expected == value && new != value && call.returned != NEVER,
         Action::Read(_) | Action::Write(_) => false,
     };

@@ -1,33 +1,34 @@
 //! The search against the brute force of `tests/support`, with every reduction on and off, and with every mistake
 //! of [`Sabotage`] made on purpose: a comparison that would not notice a broken reduction proves nothing.
 
-use schism_history::{Event, Random, pair};
+use schism_history::{Event, Outcome, Random, Table};
 
-use super::budget::Budget;
-use super::engine_just_in_time::{self, Answer};
-use super::model::{self, Call, Model};
-use super::reductions::{Reductions, Sabotage};
-use super::value::Interner;
+use super::super::super::budget::Budget;
+use super::super::super::call::{Call, NEVER};
+use super::super::super::models::register::Register;
+use super::super::super::specification::Specification;
+use super::{Answer, Numbering, Reductions, Sabotage};
 
-#[path = "../../tests/support/brute_force.rs"]
+#[path = "../../../../tests/support/brute_force.rs"]
 mod brute_force;
-#[path = "../../tests/support/generate.rs"]
+#[path = "../../../../tests/support/generate.rs"]
 mod generate;
 
 use generate::Shape;
 
 fn decide(events: &[Event], reductions: Reductions) -> bool {
-    let operations = pair(events).unwrap();
-    let mut values = Interner::new();
-    let calls: Vec<Call> = operations
-        .iter()
-        .enumerate()
-        .filter_map(|(source, operation)| {
-            let action = model::action(Model::CasRegister, operation).unwrap();
-            model::call(action, operation, source, &mut values)
+    let table = Table::from_events(events).unwrap();
+    let calls: Vec<_> = table
+        .views()
+        .filter(|view| view.outcome() != Outcome::Fail)
+        .filter_map(|view| {
+            let action = Register { cas: true }.action(&view).unwrap()?;
+            let returned = if view.outcome() == Outcome::Ok { view.row.completed } else { NEVER };
+            Some(Call { action, invoked: view.row.invoked, returned, source: 0 })
         })
         .collect();
-    match engine_just_in_time::decide(&calls, values.count(), reductions, Budget::visits(u64::MAX)).0 {
+    let (calls, numbering) = Numbering::of(&calls);
+    match super::decide(&calls, numbering.count(), reductions, Budget::visits(u64::MAX)).0 {
         Answer::Linearizable => true,
         Answer::Impossible(_) => false,
         Answer::Unknown(limit, _) => panic!("no limit was set, but {limit:?} ran out"),

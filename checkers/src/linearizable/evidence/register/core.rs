@@ -5,11 +5,9 @@
 //! order of a history with some operations freed, so if what is kept is impossible, the history is. (Merely deleting
 //! a write would prove nothing: a read of its value would become impossible for lack of the write.)
 
-use super::super::budget::Budget;
-use super::super::engine_just_in_time::{self, Answer};
-use super::super::model::{Action, Call, NEVER};
-use super::super::reductions::Reductions;
-use super::super::value::ValueId;
+use super::super::super::budget::Budget;
+use super::super::super::engines::just_in_time::{self, Answer, NEVER, Number, Reductions, RegisterCall};
+use super::super::super::models::register::Action;
 
 /// Configurations one trial may visit; a trial that needs more counts as possible, which is always safe.
 const TRIAL: u64 = 20_000;
@@ -23,14 +21,14 @@ const SHARE: u64 = 50_000;
 
 /// Tries out which of the calls are impossible together.
 pub(super) struct Core<'a> {
-    past: &'a [Call],
+    past: &'a [RegisterCall],
     values: usize,
     left: u64,
 }
 
 impl<'a> Core<'a> {
     /// `past` are all calls, whose values are below `values`; so many `keys` are explained.
-    pub fn new(past: &'a [Call], values: usize, keys: usize) -> Self {
+    pub fn new(past: &'a [RegisterCall], values: usize, keys: usize) -> Self {
         Self { past, values, left: (TOTAL / keys.max(1) as u64).max(SHARE) }
     }
 
@@ -48,7 +46,7 @@ impl<'a> Core<'a> {
         for (position, call) in self.past.iter().enumerate() {
             if kept.next_if_eq(&position).is_some() {
                 let returned = if call.returned == NEVER { NEVER } else { call.returned + 1 };
-                trial.push(Call { invoked: call.invoked + 1, returned, ..*call });
+                trial.push(RegisterCall { invoked: call.invoked + 1, returned, ..*call });
             } else if let Some(value) = call.action.produces() {
                 free[value as usize] += 1;
             }
@@ -57,12 +55,12 @@ impl<'a> Core<'a> {
             // An observer needs at most one free write, right before it, so as many free writes as observers are as
             // good as any number.
             let endless = free >= observers;
-            let action = Action::Write(value as ValueId);
-            let write = Call { action, invoked: 0, returned: NEVER, source: usize::MAX, endless };
+            let action = Action::Write(value as Number);
+            let write = RegisterCall { action, invoked: 0, returned: NEVER, source: usize::MAX, endless };
             trial.extend(std::iter::repeat_n(write, if endless { observers.min(1) } else { free }));
         }
         let budget = Budget::visits(TRIAL.min(self.left));
-        let (answer, visits) = engine_just_in_time::decide(&trial, self.values, Reductions::ALL, budget);
+        let (answer, visits) = just_in_time::decide(&trial, self.values, Reductions::ALL, budget);
         let looked_at = visits + self.values as u64 / 8 + self.past.len() as u64 / 8;
         self.left = self.left.saturating_sub(looked_at);
         matches!(answer, Answer::Impossible(_))
@@ -129,8 +127,8 @@ fn ascending(calls: &[usize]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    fn call(action: Action<u32>, invoked: usize, returned: usize, source: usize) -> Call {
-        Call { action, invoked, returned, source, endless: false }
+    fn call(action: Action<u32>, invoked: usize, returned: usize, source: usize) -> RegisterCall {
+        RegisterCall { action, invoked, returned, source, endless: false }
     }
 
     #[test]

@@ -3,16 +3,26 @@
 //! Source: Lowe, "Testing for linearizability" (2017): walk the events, keep the set of configurations that the past
 //! allows, and let operations take effect only when a return forces one to. What is kept is bounded by the operations open
 //! at once and not by the length of the history. The reductions that keep the set small are in
-//! [`reductions`](super::reductions), each with its proof.
+//! [`reductions`], each with its proof.
+
+mod call;
+mod configuration;
+#[cfg(test)]
+mod differential;
+mod reductions;
+mod schedule;
 
 use rustc_hash::FxHashMap;
+use schism_history::ValueId;
 
-use super::budget::{Budget, Exhausted, Meter};
-use super::configuration::{Configuration, Frontier, Slots};
-use super::model::{Action, Call};
-use super::reductions::{Reductions, Sabotage};
-use super::schedule::{Schedule, Step, StepKind};
-use super::value::{INITIAL, ValueId};
+use super::super::budget::{Budget, Exhausted, Meter};
+use super::super::call::{Answer as Verdict, Call, Decision};
+use super::super::models::register::Action;
+use configuration::{Configuration, Frontier, Slots};
+use schedule::{Schedule, Step, StepKind};
+
+pub(crate) use call::{INITIAL, NEVER, Number, Numbering, RegisterCall};
+pub(crate) use reductions::{Reductions, Sabotage};
 
 /// The name in results.
 pub(crate) const NAME: &str = "just-in-time";
@@ -29,11 +39,16 @@ pub(crate) enum Answer {
 }
 
 /// The state that stands for all states without observers.
-const DEAD: ValueId = ValueId::MAX;
+const DEAD: Number = Number::MAX;
 
 /// Decides whether `calls` on one register, whose values are below `values`, can be put in order. Returns the answer and
 /// how many configurations were visited.
-pub(crate) fn decide(calls: &[Call], values: usize, reductions: Reductions, budget: Budget) -> (Answer, u64) {
+pub(crate) fn decide(
+    calls: &[RegisterCall],
+    values: usize,
+    reductions: Reductions,
+    budget: Budget,
+) -> (Answer, u64) {
     let schedule = Schedule::new(calls, values, &reductions);
     match schedule.width {
         0..=64 => Search::<1>::new(&schedule, reductions, budget).run(),
@@ -43,6 +58,18 @@ pub(crate) fn decide(calls: &[Call], values: usize, reductions: Reductions, budg
         2049..=16384 => Search::<256>::new(&schedule, reductions, budget).run(),
         _ => (Answer::Unknown(Exhausted::Width, 0), 0),
     }
+}
+
+/// Decides the calls of any register.
+pub(crate) fn decide_calls(calls: &[Call<Action<ValueId>>], budget: Budget) -> Decision {
+    let (calls, numbering) = Numbering::of(calls);
+    let (answer, _) = decide(&calls, numbering.count(), Reductions::ALL, budget);
+    let answer = match answer {
+        Answer::Linearizable => Verdict::Linearizable,
+        Answer::Impossible(culprit) => Verdict::impossible(culprit),
+        Answer::Unknown(limit, done) => Verdict::Unknown(limit, done),
+    };
+    Decision { answer, engine: NAME }
 }
 
 /// The open operations that concern one value.
@@ -60,7 +87,7 @@ struct Search<'s, const W: usize> {
     meter: Meter,
     /// Which call a slot holds; stale where the slot is free.
     calls: Vec<usize>,
-    groups: FxHashMap<ValueId, Group<W>>,
+    groups: FxHashMap<Number, Group<W>>,
     /// The plain writes among the open operations.
     plain: Slots<W>,
     frontier: Frontier<W>,
@@ -108,11 +135,11 @@ impl<'s, const W: usize> Search<'s, W> {
         (Answer::Linearizable, self.meter.visited())
     }
 
-    fn action(&self, slot: usize) -> Action<ValueId> {
+    fn action(&self, slot: usize) -> Action<Number> {
         self.schedule.actions[self.calls[slot]]
     }
 
-    fn group(&mut self, value: ValueId) -> &mut Group<W> {
+    fn group(&mut self, value: Number) -> &mut Group<W> {
         let empty = Group { reads: Slots::EMPTY, writes: Slots::EMPTY, compares: Slots::EMPTY };
         self.groups.entry(value).or_insert(empty)
     }
@@ -243,7 +270,7 @@ impl<'s, const W: usize> Search<'s, W> {
         configuration
     }
 
-    fn observed_after(&self, value: ValueId, position: usize) -> bool {
+    fn observed_after(&self, value: Number, position: usize) -> bool {
         value != DEAD && self.schedule.last_observed[value as usize] > position
     }
 
@@ -271,7 +298,7 @@ impl<'s, const W: usize> Search<'s, W> {
     }
 
     /// Whether an open operation that has not taken effect observes `value`.
-    fn is_awaited(&self, configuration: &Configuration<W>, value: ValueId) -> bool {
+    fn is_awaited(&self, configuration: &Configuration<W>, value: Number) -> bool {
         self.groups.get(&value).is_some_and(|group| {
             configuration.required.meets(&group.reads)
                 || (configuration.available.meets(&group.compares)
@@ -285,7 +312,7 @@ impl<'s, const W: usize> Search<'s, W> {
         &self,
         configuration: &Configuration<W>,
         candidate: usize,
-        action: Action<ValueId>,
+        action: Action<Number>,
     ) -> bool {
         let rank = |slot: usize| (self.schedule.deadlines[self.calls[slot]], self.calls[slot]);
         let equal = match action {

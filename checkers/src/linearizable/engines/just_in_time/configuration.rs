@@ -2,8 +2,8 @@
 
 use rustc_hash::FxHashSet;
 
+use super::Number;
 use super::reductions::{Reductions, Sabotage};
-use super::value::ValueId;
 
 /// A set of slots, `64 * W` at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +63,7 @@ impl<const W: usize> Slots<W> {
 /// One way the past can have gone: what the register holds, and what of the open operations is left to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Configuration<const W: usize> {
-    pub state: ValueId,
+    pub state: Number,
     /// Open operations that must still take effect before they return.
     pub required: Slots<W>,
     /// Open writes and compare-and-sets that may still take effect. Those outside `required` need not.
