@@ -94,14 +94,17 @@ pub enum CheckError {
     Threads(String),
 }
 
+type Decide<S> = dyn Fn(&[Call<<S as Specification>::Action>], Budget) -> Decision + Sync;
+type Explain<S> = dyn Fn(&Failure<'_, S>) -> Violation + Sync;
+
 /// Everything there is to know about a model in order to check it.
 struct Checker<'c, S: Specification> {
     name: &'c str,
     specification: &'c S,
     /// Decides one object.
-    decide: &'c (dyn Fn(&[Call<S::Action>], Budget) -> Decision + Sync),
+    decide: &'c Decide<S>,
     /// Explains one object that failed.
-    explain: &'c (dyn Fn(&Failure<'_, S>) -> Violation + Sync),
+    explain: &'c Explain<S>,
 }
 
 /// Checks that the operations of a history are linearizable.
