@@ -163,6 +163,11 @@ impl<'t> View<'t> {
         (self.row.completed != OPEN).then(|| self.table.index(self.row.completed))
     }
 
+    /// Whether its history has times.
+    pub fn is_timed(&self) -> bool {
+        self.table.timed
+    }
+
     /// Why it failed, or why its outcome is unknown.
     pub fn error(&self) -> Option<ValueId> {
         self.table.errors.get(&self.row.completed).copied()

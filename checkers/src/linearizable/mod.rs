@@ -33,7 +33,7 @@ use schism_history::Table;
 
 pub use model::{Model, UnknownModel};
 pub use models::register::Register;
-pub use specification::{Misfit, Specification};
+pub use specification::{Misfit, Removal, Specification};
 
 use crate::{CheckResult, Validity, Violation};
 use budget::{Budget, Exhausted};
@@ -162,17 +162,16 @@ impl<S: Specification> Checker<'_, S> {
         let explain = |(object, contradiction): &(usize, &Contradiction)| {
             let rows = objects.rows(*object);
             let calls = objects::calls(self.specification, table, rows).unwrap_or_default();
-            let (key, part) = objects.name(*object);
-            let specification = self.specification;
-            let sharing = explained.len();
+            let (key, _) = objects.name(*object);
+            let (specification, decide, sharing) = (self.specification, self.decide, explained.len());
             (self.explain)(&Failure {
                 specification,
                 table,
                 key,
-                part,
                 rows,
                 calls: &calls,
                 contradiction,
+                decide,
                 sharing,
             })
         };

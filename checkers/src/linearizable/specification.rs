@@ -43,6 +43,24 @@ pub trait Specification: Send + Sync {
         let _ = operation;
         ValueId::ABSENT
     }
+
+    /// How the proof of a violation may leave this operation out. The more can be left out, the smaller the proof.
+    fn removal(&self, action: &Self::Action) -> Removal {
+        let _ = action;
+        Removal::Never
+    }
+}
+
+/// What can be left out of a history so that every legal order of it is still a legal order of what is left. (Then, if what is
+/// left has no legal order, the history has none either.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Removal {
+    /// The operation by itself, because it changes nothing: a read.
+    Alone,
+    /// The operation, if all others of this number are left out with it: all that concerns one element of a queue.
+    Together(u32),
+    /// Others may build on it.
+    Never,
 }
 
 /// An operation that does not fit a specification.

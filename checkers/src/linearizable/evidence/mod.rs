@@ -5,30 +5,32 @@
 //! read, …); whatever has none is shrunk. Either way an engine confirms that the operations shown are impossible together,
 //! whatever all others did.
 
+pub(super) mod general;
+mod minimal;
+mod orders;
 pub(super) mod register;
 mod words;
 
 use schism_history::{Table, ValueId, View};
 
+use super::Decide;
 use super::call::{Call, Contradiction};
 use super::specification::Specification;
 use crate::Violation;
 
 /// What is known about the object that failed.
 pub(super) struct Failure<'a, S: Specification> {
-    #[allow(dead_code)]
     pub specification: &'a S,
     pub table: &'a Table,
     /// The key, or [`ValueId::ABSENT`].
     pub key: ValueId,
-    /// The part of the key, or [`ValueId::ABSENT`].
-    #[allow(dead_code)]
-    pub part: ValueId,
     /// All its operations, also those that the engine never saw.
     pub rows: &'a [u32],
     /// What the engine saw.
     pub calls: &'a [Call<S::Action>],
     pub contradiction: &'a Contradiction,
+    /// Decides parts of it.
+    pub decide: &'a Decide<S>,
     /// How many objects are explained, which share the effort.
     pub sharing: usize,
 }

@@ -1,6 +1,37 @@
 //! Values, times and lengths of time as people read them.
 
+use schism_history::{OPEN, View};
 use serde_json::Value;
+
+/// When an operation was invoked: a time, or where there are none the number of the event.
+pub(super) fn began(operation: &View<'_>) -> String {
+    if operation.is_timed() {
+        seconds(operation.row.invoke_time)
+    } else {
+        format!("event {}", operation.index())
+    }
+}
+
+/// When an operation completed; when it was invoked if it never did.
+pub(super) fn ended(operation: &View<'_>) -> String {
+    match operation.completion_index() {
+        Some(index) if !operation.is_timed() => format!("event {index}"),
+        Some(_) => seconds(operation.row.complete_time),
+        None => began(operation),
+    }
+}
+
+/// How long after the end of one operation another one began.
+pub(super) fn between(over: &View<'_>, next: &View<'_>) -> String {
+    if next.is_timed() {
+        return duration(next.row.invoke_time.saturating_sub(over.row.complete_time));
+    }
+    let over = if over.row.completed == OPEN { over.row.invoked } else { over.row.completed };
+    match next.row.invoked.saturating_sub(over) {
+        1 => "one event".to_owned(),
+        events => format!("{events} events"),
+    }
+}
 
 /// A value as JSON, cut where it is long.
 pub(super) fn short(value: &Value) -> String {

@@ -6,7 +6,7 @@ use schism_history::{Outcome, View};
 
 use super::super::super::engines::just_in_time::{INITIAL, Number, RegisterCall};
 use super::super::super::models::register::Action;
-use super::super::words::{capital, duration, seconds, short, short_key};
+use super::super::words::{began, between, capital, ended, short, short_key};
 use super::Scene;
 use super::pattern::{Replaced, Story};
 
@@ -68,22 +68,18 @@ impl<'a> Narrator<'a> {
         let reason = if let Some(later) = later {
             let writer = scene.operation(later);
             sources.push(later.source);
-            let gap = self.gap(completed(&scene.operation(call)), writer.row.invoke_time);
-            explanation.push(format!(
-                "{} was invoked at {}.",
-                capital(&self.name(later)),
-                seconds(writer.row.invoke_time)
-            ));
+            let gap = between(&scene.operation(call), &writer);
+            explanation.push(format!("{} was invoked at {}.", capital(&self.name(later)), began(&writer)));
             format!(
                 "{value} was not written before {}, invoked at {}, {gap} after that",
                 self.name(later),
-                seconds(writer.row.invoke_time)
+                began(&writer)
             )
         } else if let Some(row) = failed {
             let writer = scene.table.view(row as usize);
             sources.push(row as usize);
             explanation.push("An operation that failed has certainly not happened and never will.".into());
-            let at = seconds(completed(&writer));
+            let at = ended(&writer);
             let why = writer.error().map(|error| short(&writer.values().to_json(error)));
             let why = why.map_or(String::new(), |why| format!(" ({why})"));
             format!(
@@ -101,7 +97,6 @@ impl<'a> Narrator<'a> {
         let scene = self.scene;
         let call = &scene.past[story.culprit];
         let old = self.value(observed(call));
-        let begin = scene.operation(call).row.invoke_time;
         let newer_call = &scene.past[story.newer_before];
         let newer_id = if story.newer_after == story.newer_before {
             newer_call.action.leaves()
@@ -109,14 +104,13 @@ impl<'a> Narrator<'a> {
             scene.past[story.newer_after].action.leaves()
         };
         let newer = self.value(newer_id);
-        let end = completed(&scene.operation(newer_call));
-        let gap = self.gap(end, begin);
+        let gap = between(&scene.operation(newer_call), &scene.operation(call));
         let the_culprit = match call.action {
             Action::Cas(..) => "the cas",
             Action::Read(_) | Action::Write(_) => "the read",
         };
         let name = self.name(newer_call);
-        let at = seconds(end);
+        let at = ended(&scene.operation(newer_call));
         let one = story.newer_after == story.newer_before;
         let reason = match newer_call.action {
             _ if !one => {
@@ -124,7 +118,7 @@ impl<'a> Narrator<'a> {
                 format!(
                     "{old} and {newer} were written once each, and {newer} was there both before {the_culprit} began (by \
                      {at}: {name}) and after {old} had come (at {}: {})",
-                    seconds(scene.operation(after).row.invoke_time),
+                    began(&scene.operation(after)),
                     self.name(after)
                 )
             }
@@ -161,7 +155,7 @@ impl<'a> Narrator<'a> {
                     }
                 }
                 if let Some(there_by) = there_by.filter(|there_by| !writers.contains(there_by)) {
-                    let at = seconds(completed(&scene.operation(&scene.past[there_by])));
+                    let at = ended(&scene.operation(&scene.past[there_by]));
                     explanation
                         .push(format!("{} So {old} was in the register by {at}.", self.account(there_by)));
                 }
@@ -180,7 +174,7 @@ impl<'a> Narrator<'a> {
         }
         explanation.push(format!("{} That is {gap} after {at}.", self.account(story.culprit)));
         explanation.push(self.fate(newer_id, &newer));
-        if let Some(more) = self.writes_between(end, call, newer_call) {
+        if let Some(more) = self.writes_between(call, newer_call) {
             explanation.push(more);
         }
         let sources = story.newer_writer.map(|writer| scene.past[writer].source).into_iter().collect();
@@ -194,14 +188,14 @@ impl<'a> Narrator<'a> {
         });
         match observer {
             Some(call) => {
-                let at = seconds(completed(&self.scene.operation(call)));
+                let at = ended(&self.scene.operation(call));
                 format!("{value} was not lost: {} had it, completed at {at}.", self.name(call))
             }
             None => format!("No operation ever saw {value}: it may be lost, not only late."),
         }
     }
 
-    fn writes_between(&self, end: u64, culprit: &RegisterCall, newer: &RegisterCall) -> Option<String> {
+    fn writes_between(&self, culprit: &RegisterCall, newer: &RegisterCall) -> Option<String> {
         let scene = self.scene;
         let mut between: Vec<&RegisterCall> = scene
             .past
@@ -211,16 +205,11 @@ impl<'a> Narrator<'a> {
             .collect();
         between.sort_unstable_by_key(|call| call.returned);
         let last = between.last()?;
-        let at = completed(&scene.operation(last));
-        if at < end {
-            return None;
-        }
-        let last = self.name(last);
+        let (at, last) = (ended(&scene.operation(last)), self.name(last));
         Some(match between.len() {
-            1 => format!("Another one was acknowledged before it began: {last} at {}.", seconds(at)),
+            1 => format!("Another one was acknowledged before it began: {last} at {at}."),
             count => format!(
-                "{count} more writes and cas were acknowledged before it began, the last one {last} at {}.",
-                seconds(at)
+                "{count} more writes and cas were acknowledged before it began, the last one {last} at {at}."
             ),
         })
     }
@@ -229,7 +218,7 @@ impl<'a> Narrator<'a> {
         let scene = self.scene;
         let value = self.value(observed(&scene.past[culprit]));
         let other = &scene.past[first];
-        let at = seconds(completed(&scene.operation(other)));
+        let at = ended(&scene.operation(other));
         let once = if writer.is_some() {
             "was written only once"
         } else {
@@ -281,11 +270,7 @@ impl<'a> Narrator<'a> {
         let place = operation
             .node()
             .map_or(format!("by process {}", operation.process()), |node| format!("at {node}"));
-        let times = format!(
-            "invoked at {}, completed at {}",
-            seconds(operation.row.invoke_time),
-            seconds(completed(&operation))
-        );
+        let times = format!("invoked at {}, completed at {}", began(&operation), ended(&operation));
         match call.action {
             Action::Cas(expected, new) => format!(
                 "cas{key} {place} from {} to {} succeeded, {times}",
@@ -306,8 +291,8 @@ impl<'a> Narrator<'a> {
         let call = &self.scene.past[position];
         let operation = self.scene.operation(call);
         let mut text = capital(&self.name(call));
-        let _ = write!(text, " was invoked at {}", seconds(operation.row.invoke_time));
-        let end = seconds(completed(&operation));
+        let _ = write!(text, " was invoked at {}", began(&operation));
+        let end = ended(&operation);
         let _ = match (operation.outcome(), call.action, operation.completion_index()) {
             (Outcome::Ok, Action::Read(value), _) => {
                 write!(text, " and returned {} at {end}.", self.value(value))
@@ -340,17 +325,9 @@ impl<'a> Narrator<'a> {
     fn value(&self, id: Number) -> String {
         short(&self.scene.table.values.to_json(self.scene.numbering.value(id)))
     }
-
-    fn gap(&self, from: u64, to: u64) -> String {
-        duration(to.saturating_sub(from))
-    }
 }
 
 /// The value a culprit observed.
 fn observed(call: &RegisterCall) -> Number {
     call.action.observes().unwrap_or(INITIAL)
-}
-
-fn completed(operation: &View<'_>) -> u64 {
-    operation.row.complete_time
 }
