@@ -102,6 +102,49 @@ impl Table {
         self.indices.get(position as usize).copied().unwrap_or(u64::from(position))
     }
 
+    /// The client operations as events again. Where a history has no times, every position is a millisecond.
+    pub fn to_events(&self) -> Vec<Event> {
+        let mut events: Vec<(u32, Event)> = Vec::with_capacity(self.rows.len() * 2);
+        for view in self.views() {
+            let row = view.row;
+            let time = |position: u32, time: u64| match self.timed {
+                true => time,
+                false => u64::from(position) * 1_000_000,
+            };
+            let json = |value: ValueId| self.values.to_json(value);
+            let invocation = Event {
+                index: self.index(row.invoked),
+                time: time(row.invoked, row.invoke_time),
+                process: Process::Client(view.process()),
+                kind: Kind::Invoke,
+                f: view.f().to_owned().into(),
+                key: row.key.is_present().then(|| json(row.key)),
+                value: json(row.argument),
+                node: view.node().map(Into::into),
+                error: None,
+                extra: serde_json::Map::new(),
+            };
+            if row.completed != OPEN {
+                let completion = Event {
+                    index: self.index(row.completed),
+                    time: time(row.completed, row.complete_time),
+                    kind: match row.outcome {
+                        Outcome::Ok => Kind::Ok,
+                        Outcome::Fail => Kind::Fail,
+                        Outcome::Unknown => Kind::Info,
+                    },
+                    value: json(row.result),
+                    error: view.error().map(json),
+                    ..invocation.clone()
+                };
+                events.push((row.completed, completion));
+            }
+            events.push((row.invoked, invocation));
+        }
+        events.sort_unstable_by_key(|(position, _)| *position);
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Row>() + self.values.bytes() + self.indices.capacity() * 8

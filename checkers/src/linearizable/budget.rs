@@ -19,6 +19,8 @@ pub(crate) enum Exhausted {
     Time,
     Memory,
     Visits,
+    /// The engine does not decide objects of this kind.
+    Unsuited,
     /// More operations were open at once than the engine can hold.
     Width,
 }

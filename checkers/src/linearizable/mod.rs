@@ -21,21 +21,24 @@ mod model;
 #[allow(dead_code)]
 mod models;
 mod objects;
+mod select;
 mod specification;
 
 #[cfg(test)]
 #[allow(dead_code)]
 mod testing;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use schism_history::Table;
 
 pub use model::{Model, UnknownModel};
 pub use models::register::Register;
+pub use select::{Engine, UnknownEngine};
 pub use specification::{Misfit, Removal, Specification};
 
-use crate::{CheckResult, Validity, Violation};
+use crate::{CheckResult, Progress, Validity, Violation};
 use budget::{Budget, Exhausted};
 use call::{Answer, Call, Contradiction, Decision};
 use engines::just_in_time;
@@ -46,23 +49,34 @@ use objects::{Objects, Unfit};
 pub const EXPLAINED: usize = 16;
 
 /// How to check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The model to check against.
     pub model: Model,
+    /// Which engine is to decide.
+    pub engine: Engine,
     /// Time for the decision over all objects; the explanations come on top and are bounded by themselves.
     pub time_budget: Option<Duration>,
     /// Bytes for the search, over all threads.
     pub memory_budget: Option<usize>,
     /// Threads; 0: as many as there are processors.
     pub threads: usize,
+    /// Where to note how far it has come.
+    pub progress: Option<Arc<Progress>>,
 }
 
 impl Options {
     /// Two minutes, 4 GiB, all processors. A history that needs more is rare (some hundred operations open at once on one
     /// key), but without a limit it would take for ever.
     pub fn new(model: Model) -> Self {
-        Self { model, time_budget: Some(Duration::from_secs(120)), memory_budget: Some(4 << 30), threads: 0 }
+        Self {
+            model,
+            engine: Engine::Auto,
+            time_budget: Some(Duration::from_secs(120)),
+            memory_budget: Some(4 << 30),
+            threads: 0,
+            progress: None,
+        }
     }
 }
 
@@ -141,11 +155,19 @@ impl<S: Specification> Checker<'_, S> {
                 .map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
             visits: u64::MAX,
         };
+        if let Some(progress) = &options.progress {
+            progress.expect(table.rows().len());
+        }
         let objects = Objects::of(self.specification, table);
         let decisions = pool.install(|| {
             objects.map(|object| {
-                let calls = objects::calls(self.specification, table, objects.rows(object))?;
-                Ok((self.decide)(&calls, budget))
+                let rows = objects.rows(object);
+                let calls = objects::calls(self.specification, table, rows)?;
+                let decision = (self.decide)(&calls, budget);
+                if let Some(progress) = &options.progress {
+                    progress.add(rows.len());
+                }
+                Ok(decision)
             })
         });
         let decisions = self.all_or_first_unfit(table, decisions)?;
@@ -261,6 +283,7 @@ fn describe_unknown(
             format!("the memory budget of {mebibytes} MiB ran out")
         }
         Exhausted::Visits => "the search was given up".into(),
+        Exhausted::Unsuited => format!("the engine `{}` cannot decide this", options.engine),
         Exhausted::Width => "more operations were open at once than the search can hold".into(),
     };
     let (key, _) = objects.name(object);

@@ -25,6 +25,16 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The names of its operations.
+    pub fn operations(self) -> &'static [&'static str] {
+        match self {
+            Model::Register => &["read", "write"],
+            Model::CasRegister => &["read", "write", "cas"],
+        }
+    }
+}
+
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
