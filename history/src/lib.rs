@@ -21,6 +21,6 @@ pub use event::{Event, Kind, Process};
 pub use operation::{Operation, Outcome, PairError, pair};
 pub use random::Random;
 pub use reader::{History, ReadError, Reader, TornLine};
-pub use table::{BuildError, Builder, Record, Row, Table, View};
+pub use table::{BuildError, Builder, NotTuple, Record, Row, Table, View};
 pub use values::{Datum, TooMany, ValueId, Values};
 pub use writer::Writer;
