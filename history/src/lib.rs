@@ -8,6 +8,7 @@
 
 mod encode;
 mod event;
+pub mod line;
 mod operation;
 pub mod random;
 mod reader;
