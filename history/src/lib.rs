@@ -8,6 +8,7 @@
 
 mod encode;
 mod event;
+pub mod line;
 mod operation;
 pub mod random;
 mod reader;
@@ -21,6 +22,6 @@ pub use event::{Event, Kind, Process};
 pub use operation::{Operation, Outcome, PairError, pair};
 pub use random::Random;
 pub use reader::{History, ReadError, Reader, TornLine};
-pub use table::{BuildError, Builder, OPEN, Record, Row, Table, View};
+pub use table::{BuildError, Builder, NotTuple, OPEN, Record, Row, Table, View};
 pub use values::{Datum, TooMany, ValueId, Values};
 pub use writer::Writer;

@@ -4,6 +4,8 @@
 //! files, other tools' files, a run that is still going on. Values are numbered once ([`Values`]), so that ten million operations
 //! fit into half a gigabyte.
 
+mod tuples;
+
 use std::fmt;
 
 use rustc_hash::FxHashMap;
@@ -11,6 +13,8 @@ use serde_json::Value;
 
 use crate::values::{TooMany, ValueId, Values};
 use crate::{Event, Kind, Outcome, PairError, Process};
+
+pub use tuples::NotTuple;
 
 /// The completion of an operation that has none.
 pub const OPEN: u32 = u32::MAX;

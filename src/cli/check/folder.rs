@@ -30,9 +30,7 @@ struct Summary {
 /// Judges every history in the folder and below it.
 pub(super) fn main(arguments: &args::Check) -> ExitCode {
     if arguments.report.is_some() {
-        return super::super::usage(
-            &"schism: --report is about one history; give one of the folder's files",
-        );
+        return super::super::usage(&"schism: --report is about one history; give one of the folder's files");
     }
     if arguments.model.is_none() {
         return super::super::usage(&format!(
@@ -74,7 +72,9 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
             Err(why) => {
                 summary.error += 1;
                 if arguments.json {
-                    all.push(serde_json::json!({ "file": name, "verdict": "usage", "error": why.to_string() }));
+                    all.push(
+                        serde_json::json!({ "file": name, "verdict": "usage", "error": why.to_string() }),
+                    );
                 }
                 format!("{:<10} {name}: {why}", "error")
             }

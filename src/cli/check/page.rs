@@ -35,11 +35,8 @@ pub(super) fn write(to: &Path, history: &Path, judged: &Judged) -> Result<(), St
         command: format!("schism check --model {} {}", judged.result.model, super::super::run::quote(&name)),
     };
     let void = (judged.verdict == Verdict::Void).then_some(Verdict::Void);
-    let reasons = judged
-        .notes
-        .iter()
-        .filter_map(|note| Some(Reason { verdict: void?, what: note.clone() }))
-        .collect();
+    let reasons =
+        judged.notes.iter().filter_map(|note| Some(Reason { verdict: void?, what: note.clone() })).collect();
     let timings = vec![Timing { phase: "check".to_owned(), seconds: judged.result.seconds }];
     let results = Results::judge(facts, &digest, vec![judged.result.clone()], reasons, timings);
     let page = report::render(&Data::new(results, &digest)).map_err(|error| error.to_string())?;

@@ -72,9 +72,6 @@ mod tests {
     fn the_line_says_what_goes_on_and_how_far_it_is() {
         let time = Duration::from_millis(2900);
         assert_eq!(line("a.edn", (0, 0), time), "a.edn: reading, 2 s");
-        assert_eq!(
-            line("a.edn", (512, 1024), time),
-            "a.edn: checking, 50 % of 1024 operations decided, 2 s"
-        );
+        assert_eq!(line("a.edn", (512, 1024), time), "a.edn: checking, 50 % of 1024 operations decided, 2 s");
     }
 }

@@ -1,0 +1,5 @@
+//! How fast histories are read.
+
+fn main() {
+    divan::main();
+}
