@@ -11,7 +11,7 @@ mod orders;
 pub(super) mod register;
 mod words;
 
-use schism_history::{Table, ValueId, View};
+use schism_history::{OPEN, Table, ValueId, View};
 
 use super::Decide;
 use super::call::{Call, Contradiction};
@@ -47,8 +47,17 @@ fn violation(
     rows.sort_unstable_by_key(|row| (*row != culprit, *row));
     rows.dedup();
     let views: Vec<View<'_>> = rows.iter().map(|row| table.view(*row as usize)).collect();
-    let start = views.iter().map(|view| view.row.invoke_time).min().unwrap_or(0);
-    let end = views.iter().map(|view| view.row.complete_time).max().unwrap_or(start);
+    // As `Table::to_events` does it, where there are no times.
+    let time = |time: u64, position: u32| match table.is_timed() {
+        true => time,
+        false => u64::from(position) * 1_000_000,
+    };
+    let start = views.iter().map(|view| time(view.row.invoke_time, view.row.invoked)).min().unwrap_or(0);
+    let ends = views.iter().map(|view| match view.row.completed {
+        OPEN => time(view.row.invoke_time, view.row.invoked),
+        completed => time(view.row.complete_time, completed),
+    });
+    let end = ends.max().unwrap_or(start);
     Violation {
         key: key.is_present().then(|| table.values.to_json(key)),
         summary,
