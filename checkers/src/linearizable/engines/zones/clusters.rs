@@ -95,24 +95,46 @@ pub(super) enum Finding {
     Broken(Fault),
 }
 
-/// Which cluster a value has. Open addressing with linear probing, at most half full.
+/// Which cluster a value has. A table of all values where they lie close together, as the numbers of a counter do: then neighbours in
+/// time are neighbours in memory. Otherwise open addressing with linear probing, at most half full.
 #[derive(Default)]
 struct Directory {
     slots: Vec<(ValueId, u32)>,
+    /// The lowest value, in a table of all values.
+    base: Option<u32>,
     shift: u32,
 }
 
 impl Directory {
-    fn reset(&mut self, values: usize) {
-        let size = (2 * values).next_power_of_two().max(16);
+    /// Makes room for the values of some calls, of which so many produce one.
+    fn reset(&mut self, calls: &[Call<Action<ValueId>>]) {
+        let (mut least, mut most, mut products) = (u32::MAX, 0, 0);
+        for call in calls {
+            products += usize::from(call.action.produces().is_some());
+            for value in [call.action.observes(), call.action.produces()].into_iter().flatten() {
+                if value != ValueId::NULL {
+                    (least, most) = (least.min(value.raw()), most.max(value.raw()));
+                }
+            }
+        }
+        let span = most.saturating_sub(least) as usize + 1;
+        self.base = (span <= 4 * calls.len()).then_some(least);
+        self.clear(if self.base.is_some() { span } else { (2 * products).next_power_of_two().max(16) });
+    }
+
+    fn clear(&mut self, size: usize) {
         self.slots.clear();
         self.slots.resize(size, (ValueId::ABSENT, NONE));
         self.shift = 64 - size.trailing_zeros();
     }
 
-    fn grow(&mut self) {
+    /// Sized for what is produced; what is observed without that comes on top.
+    fn grow_for(&mut self, values: usize) {
+        if self.base.is_some() || values * 2 <= self.slots.len() {
+            return;
+        }
         let old = std::mem::take(&mut self.slots);
-        self.reset(old.len());
+        self.clear(2 * old.len());
         for slot in old.into_iter().filter(|slot| slot.1 != NONE) {
             let place = self.place(slot.0);
             self.slots[place] = slot;
@@ -122,9 +144,12 @@ impl Directory {
     /// The place of the value, or of where it belongs.
     #[inline]
     fn place(&self, value: ValueId) -> usize {
+        if let Some(base) = self.base {
+            return (value.raw() - base) as usize;
+        }
         // Multiplying by 2^64 divided by the golden ratio spreads evenly whatever goes up in equal steps.
         let mut place = (u64::from(value.raw()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
-        while self.slots[place].0 != value && self.slots[place].0 != ValueId::ABSENT {
+        while self.slots[place].1 != NONE && self.slots[place].0 != value {
             place = (place + 1) & (self.slots.len() - 1);
         }
         place
@@ -228,10 +253,7 @@ impl Analysis {
             let cluster = self.clusters.len() as u32;
             *slot = (value, cluster);
             self.clusters.push(Cluster::EMPTY);
-            // Sized for what is produced; what is observed without that comes on top.
-            if self.clusters.len() * 2 > self.directory.slots.len() {
-                self.directory.grow();
-            }
+            self.directory.grow_for(self.clusters.len());
             return cluster;
         }
         slot.1
@@ -239,7 +261,7 @@ impl Analysis {
 
     /// All that certainly happened.
     fn collect(&mut self, calls: &[Call<Action<ValueId>>], horizon: u32) {
-        self.directory.reset(calls.iter().filter(|call| call.action.produces().is_some()).count());
+        self.directory.reset(calls);
         self.clusters.clear();
         self.clusters.push(Cluster { source: Source::Start, ..Cluster::EMPTY });
         self.crashed.clear();
@@ -416,7 +438,7 @@ impl Analysis {
     /// Two blocks of which each has to be before the other.
     fn find_crossing(&mut self) -> Option<Fault> {
         let zone = |packed: u64| ((packed >> 32) as u32, packed as u32);
-        self.forward.sort_unstable();
+        sort(&mut self.forward);
         let neighbours = self.forward.array_windows::<2>();
         let mut overlaps = neighbours.map(|[one, other]| (zone(*one), zone(*other)));
         let overlap = overlaps.find(|(one, other)| other.0 < one.1);
@@ -426,9 +448,11 @@ impl Analysis {
         if self.makes(Mistake::BackwardMayBeInside) {
             return None;
         }
-        // The forward zones are disjoint, so only the last that begins before a backward one can contain it.
+        // The forward zones are disjoint, so only the last that begins before a backward one can contain it. Backward zones come
+        // almost in order, too, so it is mostly near the one of the zone before.
+        let mut after = 0;
         self.backward.iter().find_map(|inner| {
-            let after = self.forward.partition_point(|outer| outer < inner);
+            after = near(&self.forward, after, *inner);
             let outer = zone(*self.forward.get(after.checked_sub(1)?)?);
             let inner = zone(*inner);
             (inner.1 < outer.1).then_some(Fault::Crossing(outer, inner))
@@ -489,4 +513,40 @@ impl Analysis {
         placed.sort_unstable();
         placed.into_iter().map(|(_, index)| index as usize).collect()
     }
+}
+
+/// Sorts zones, which mostly are almost in order, since blocks are found in the order of their first invocations.
+fn sort(zones: &mut [u64]) {
+    let mut moves = 4 * zones.len();
+    for end in 1..zones.len() {
+        let zone = zones[end];
+        let mut at = end;
+        while at > 0 && zones[at - 1] > zone {
+            at -= 1;
+        }
+        zones.copy_within(at..end, at + 1);
+        zones[at] = zone;
+        moves = moves.saturating_sub(end - at);
+        if moves == 0 {
+            return zones.sort_unstable();
+        }
+    }
+}
+
+/// Steps that are tried before searching by halves.
+const NEAR: usize = 8;
+
+/// How many of the sorted zones are below `zone`. `guess` is tried first.
+fn near(zones: &[u64], guess: usize, zone: u64) -> usize {
+    let mut at = guess.min(zones.len());
+    for _ in 0..NEAR {
+        if at > 0 && zones[at - 1] >= zone {
+            at -= 1;
+        } else if at < zones.len() && zones[at] < zone {
+            at += 1;
+        } else {
+            return at;
+        }
+    }
+    zones.partition_point(|other| *other < zone)
 }

@@ -1,0 +1,2 @@
+#[path = "../../../src/linearizable/engines/zones/mod.rs"]
+pub mod zones;

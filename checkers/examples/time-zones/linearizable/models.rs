@@ -1,0 +1,2 @@
+#[path = "../../../src/linearizable/models/register.rs"]
+pub mod register;
