@@ -189,8 +189,8 @@ impl<'s> Story<'s> {
     fn circle(&self) -> Vec<u32> {
         let clusters = &self.analysis.clusters;
         let mut reached = vec![false; clusters.len()];
-        for head in 0..clusters.len() {
-            if matches!(clusters[head].source, Source::Start | Source::Write) {
+        for (head, cluster) in clusters.iter().enumerate() {
+            if matches!(cluster.source, Source::Start | Source::Write) {
                 let mut at = head as u32;
                 while at != NONE {
                     reached[at as usize] = true;

@@ -62,7 +62,7 @@ impl Simulated<Register> for Object {
             let new = if random.below(20) == 0 { expected } else { self.new_value(random) };
             return Some(Action::Cas(expected, new));
         }
-        (draw % 2 == 0).then(|| Action::Write(self.new_value(random)))
+        draw.is_multiple_of(2).then(|| Action::Write(self.new_value(random)))
     }
 
     fn perform(&mut self, _random: &mut Random, request: &Self::Request) -> Option<Action<ValueId>> {
