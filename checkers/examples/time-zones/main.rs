@@ -6,12 +6,14 @@
 mod linearizable;
 
 use std::hint::black_box;
+use std::num::NonZeroU64;
 use std::time::Instant;
 
 use linearizable::budget::Budget;
 use linearizable::call::{Answer, Call, NEVER};
-use linearizable::engines::zones;
+use linearizable::engines::{versions, zones};
 use linearizable::models::register::Action;
+use linearizable::models::versioned_register::{Action as Versioned, Condition};
 use schism_history::{Random, TooMany, ValueId, Values};
 
 type Calls = Vec<Call<Action<ValueId>>>;
@@ -101,6 +103,31 @@ fn time(histories: &[Calls], possible: bool) -> f64 {
     (0..5).map(|_| once()).fold(f64::INFINITY, f64::min) / histories.len() as f64
 }
 
+/// The same history with the numbers that a store would have given.
+fn with_versions(calls: &[Call<Action<ValueId>>]) -> Vec<Call<Versioned>> {
+    let mut made: Vec<Option<NonZeroU64>> = vec![None; calls.len()];
+    let mut version = 0;
+    for index in zones::order(calls).unwrap_or_default() {
+        version += u64::from(calls[index].action.produces().is_some());
+        made[index] = NonZeroU64::new(version);
+    }
+    let action = |index: usize| {
+        let (condition, value) = match calls[index].action {
+            Action::Read(value) => return Versioned::Read(value, made[index]),
+            Action::Write(value) => (Condition::Always, value),
+            Action::Cas(expected, value) => (Condition::Value(expected), value),
+        };
+        Versioned::Write { condition, value, version: made[index].filter(|_| calls[index].is_required()) }
+    };
+    let versioned = |(index, call): (usize, &Call<Action<ValueId>>)| Call {
+        action: action(index),
+        invoked: call.invoked,
+        returned: call.returned,
+        source: call.source,
+    };
+    calls.iter().enumerate().map(versioned).collect()
+}
+
 /// Operations of all histories of one length.
 const TOTAL: usize = 1_000_000;
 
@@ -126,6 +153,17 @@ fn main() -> Result<(), TooMany> {
         if let [(n, t), .., (m, u)] = points[..] {
             println!("  exponent {:.3}", (u / t).ln() / (m / n).ln());
         }
+    }
+    println!("one versioned register, 5 processes, valid");
+    for operations in [1_000, 10_000, 100_000, 1_000_000] {
+        let calls = with_versions(&run(&mut random, operations, 5, false)?);
+        let started = Instant::now();
+        let decision = versions::decide(&calls, Budget::visits(u64::MAX));
+        let seconds = started.elapsed().as_secs_f64();
+        let found = decision.map(|decision| decision.answer == Answer::Linearizable);
+        assert_eq!(found, Some(true), "a wrong verdict");
+        let (milliseconds, each) = (seconds * 1e3, seconds * 1e9 / operations as f64);
+        println!("  {operations:8} operations: {milliseconds:9.3} ms, {each:6.1} ns each");
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ fn link(calls: &[Call<Action>], clusters: &mut Clusters) -> Result<(), Trouble> 
     for place in 1..clusters.all.len() {
         let (previous, cluster) = (clusters.all[place - 1], clusters.all[place]);
         let Action::Write { condition, .. } = calls[cluster.producer as usize].action else { continue };
-        let mut before = NONE;
+        let (mut before, mut tight) = (NONE, false);
         let chained = match condition {
             Condition::Always => false,
             Condition::Version(None) | Condition::Value(ValueId::NULL) => {
@@ -141,10 +141,22 @@ fn link(calls: &[Call<Action>], clusters: &mut Clusters) -> Result<(), Trouble> 
                     None if previous.value == value => true,
                     None => return Err(Trouble::Broken(Vec::new())),
                     Some((1, source)) if previous.value != value => {
-                        let Action::Write { condition: Condition::Always, .. } =
-                            calls[*source as usize].action
-                        else {
-                            return Err(Trouble::Ambiguous);
+                        // It may itself have seen the version before, and then nothing else is in between.
+                        tight = match calls[*source as usize].action {
+                            Action::Write { condition: Condition::Always, .. } => false,
+                            // These already have a place.
+                            _ if clusters.is_required(calls, *source) => return Err(Trouble::Ambiguous),
+                            Action::Write { condition: Condition::Value(seen), .. }
+                                if seen == previous.value && !clusters.sources.contains_key(&seen) =>
+                            {
+                                true
+                            }
+                            Action::Write { condition: Condition::Version(Some(seen)), .. }
+                                if seen.get() == previous.version =>
+                            {
+                                true
+                            }
+                            _ => return Err(Trouble::Ambiguous),
                         };
                         before = *source;
                         if !clusters.taken.insert(before) {
@@ -158,15 +170,13 @@ fn link(calls: &[Call<Action>], clusters: &mut Clusters) -> Result<(), Trouble> 
         };
         let room = cluster.version - previous.version - 1;
         let needed = u64::from(before != NONE) + u64::from(previous.after != NONE);
-        let torn = chained
-            && before == NONE
-            && previous.after != NONE
-            && !makes(Mistake::ConditionalWriteMayBeTornOff);
+        let tight = tight || (chained && before == NONE);
+        let torn = tight && previous.after != NONE && !makes(Mistake::ConditionalWriteMayBeTornOff);
         if torn || room < needed {
             return Err(Trouble::Broken(Vec::new()));
         }
         clusters.all[place].before = before;
-        clusters.all[place].chained = chained && before == NONE;
+        clusters.all[place].chained = tight;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) struct Cluster {
     pub before: u32,
     /// A conditional write of unknown version that follows at once.
     pub after: u32,
-    /// Whether the producer follows the version before at once.
+    /// Whether the producer, or what must stand in front of it, follows the version before at once.
     pub chained: bool,
 }
 

@@ -105,23 +105,24 @@ fn close(calls: &[Call<Action>], broken: &Broken) -> Option<Vec<usize>> {
         let (Some(clusters), Some(place)) = (clusters, places.get(&index)) else { continue };
         let cluster = &clusters.all[*place];
         let is_alone = |value| writers.get(&value).is_none_or(|count| *count == 1);
+        let previous = place.checked_sub(1).map_or(NONE, |place| clusters.all[place].producer);
         if index == cluster.before || index == cluster.after {
-            let (Condition::Value(seen), true) = (condition, index == cluster.after) else {
-                // What stands in front of a version that was made of its value.
-                waiting.push(if index == cluster.before { cluster.producer } else { NONE });
-                if index == cluster.before && !is_alone(value) {
-                    return None;
-                }
-                continue;
-            };
+            // A place that follows from values alone.
             waiting.push(cluster.producer);
-            if !is_alone(seen) {
+            let sole = match condition {
+                _ if index == cluster.before => {
+                    waiting.push(if matches!(condition, Condition::Value(_)) { previous } else { NONE });
+                    is_alone(value)
+                }
+                Condition::Value(seen) => is_alone(seen),
+                Condition::Always | Condition::Version(_) => true,
+            };
+            if !sole {
                 return None;
             }
             continue;
         }
         if let Condition::Value(_) = condition {
-            let previous = place.checked_sub(1).map_or(NONE, |place| clusters.all[place].producer);
             waiting.push(if cluster.before == NONE { previous } else { cluster.before });
         }
         if call.returned > broken.horizon || made.is_none() {
