@@ -1,1 +1,0 @@
-//! Registers whose store numbers its versions.

@@ -1,1 +1,0 @@
-//! Registers with distinct written values, in near-linear time.
