@@ -49,6 +49,14 @@ fn return_before<A>(calls: &[Call<A>], culprit: usize) -> Option<u32> {
     calls.iter().map(|call| call.returned).filter(|returned| *returned < calls[culprit].returned).max()
 }
 
+/// Longer histories than those of other objects, since what is refused leaves no call, and more that is wrong.
+fn shape(random: &mut Random, calls: u64) -> Shape {
+    let calls = 4 + random.below(calls - 4) as usize;
+    let lie_percent = [0, 5, 10, 20][random.below(4) as usize];
+    let crash_percent = [0, 0, 10, 30][random.below(4) as usize];
+    Shape { calls, processes: 1 + random.below(5) as usize, crash_percent, lie_percent }
+}
+
 struct Anybody {
     taken: bool,
 }
@@ -75,9 +83,9 @@ impl Simulated<Mutex> for Anybody {
 }
 
 fn mutex_history(random: &mut Random) -> Vec<Call<Plain>> {
-    let shape = Shape::draw(random, 12);
+    let shape = shape(random, 18);
     let mut calls = simulate::<Mutex, _>(random, &mut Anybody { taken: false }, shape);
-    for _ in 0..random.below(3) {
+    for _ in 0..random.below(5) {
         jolt(random, &mut calls);
     }
     calls
@@ -87,7 +95,7 @@ fn mutex_history(random: &mut Random) -> Vec<Call<Plain>> {
 fn mutexes_agree_with_brute_force() {
     let mut random = Random::new(1, "mutex");
     let mut verdicts = [0_u32; 2];
-    for _ in 0..300_000 {
+    for _ in 0..200_000 {
         let calls = mutex_history(&mut random);
         let expected = brute_force(&Mutex, &calls);
         verdicts[usize::from(expected)] += 1;
@@ -106,7 +114,7 @@ fn mutexes_agree_with_brute_force() {
         }
     }
     println!("mutex: impossible and possible {verdicts:?}");
-    assert!(verdicts.iter().all(|count| *count > 60_000), "{verdicts:?}");
+    assert!(verdicts.iter().all(|count| *count > 40_000), "{verdicts:?}");
 }
 
 #[test]
@@ -191,14 +199,14 @@ impl<S: Specification<Action = Action>> Simulated<S> for Owned {
 
     fn lie(&mut self, random: &mut Random, action: Action) -> Action {
         let other = Owner::Process(random.below(3));
-        match (action, random.below(3)) {
-            (Action::Acquire(owner, Some(token)), 0 | 1) => {
+        match (action, random.below(8)) {
+            (Action::Acquire(_, token), 0) => Action::Acquire(other, token),
+            (Action::Release(_), 0) => Action::Release(other),
+            (Action::Acquire(owner, Some(token)), _) => {
                 Action::Acquire(owner, Some(token + random.below(5) as i64 - 2))
             }
-            (Action::Acquire(owner, None), 0) => Action::Release(owner),
-            (Action::Acquire(_, token), _) => Action::Acquire(other, token),
-            (Action::Release(owner), 0) => Action::Acquire(owner, None),
-            (Action::Release(_), _) => Action::Release(other),
+            (Action::Acquire(owner, None), _) => Action::Release(owner),
+            (Action::Release(owner), _) => Action::Acquire(owner, None),
         }
     }
 }
@@ -219,10 +227,13 @@ const SETTINGS: [Setting; 4] = [
 
 impl Setting {
     fn history(self, random: &mut Random) -> Vec<Call<Action>> {
-        let shape = Shape::draw(random, 14);
-        let owners = match random.below(3) {
-            0 => Owners::Process,
-            1 => Owners::Again(shape.processes),
+        if random.below(4) == 0 {
+            return self.scrambled(random);
+        }
+        let shape = shape(random, 24);
+        let owners = match random.below(8) {
+            0..4 => Owners::Process,
+            4..7 => Owners::Again(shape.processes),
             _ => Owners::Chance(1 + random.below(3)),
         };
         let lock = FencedLock { reentrant: self.reentrant };
@@ -232,9 +243,64 @@ impl Setting {
             true => simulate::<FencedLock, _>(random, &mut object, shape),
             false => simulate::<OwnerLock, _>(random, &mut object, shape),
         };
-        for _ in 0..random.below(3) {
+        for _ in 0..random.below(5) {
             jolt(random, &mut calls);
         }
+        calls
+    }
+
+    /// One hold an owner, at any times, with calls of unknown outcome before and during the acquire.
+    fn scrambled(self, random: &mut Random) -> Vec<Call<Action>> {
+        let mut calls: Vec<Call<Action>> = Vec::new();
+        // By owner, the ends of its calls to come, the next one last: which call, and whether it returns.
+        let mut ends: Vec<Vec<(usize, bool)>> = Vec::new();
+        for owner in (0..2 + random.below(3)).map(Owner::Process) {
+            let mut own = Vec::new();
+            let mut add = |own: &mut Vec<(usize, bool)>, action| {
+                own.push((calls.len(), false));
+                calls.push(Call { action, invoked: NEVER, returned: NEVER, source: 0 });
+                calls.len() - 1
+            };
+            for during in [false, true] {
+                match random.below(4) {
+                    0 => drop(add(&mut own, Action::Release(owner))),
+                    1 => drop(add(&mut own, Action::Acquire(owner, None))),
+                    _ => {}
+                }
+                if !during {
+                    let known = self.tokens && random.below(4) > 0;
+                    let token = known.then(|| 1 + random.below(5) as i64);
+                    let acquire = add(&mut own, Action::Acquire(owner, token));
+                    own.push((acquire, true));
+                    if random.below(3) == 0 {
+                        // What comes next is invoked after its return.
+                        continue;
+                    }
+                    let returned = own.pop();
+                    if random.below(2) == 0 {
+                        add(&mut own, Action::Release(owner));
+                    }
+                    own.extend(returned);
+                }
+            }
+            if random.below(3) > 0 {
+                let release = add(&mut own, Action::Release(owner));
+                own.push((release, true));
+            }
+            own.reverse();
+            ends.push(own);
+        }
+        let mut position = 0;
+        while !ends.is_empty() {
+            let owner = random.below(ends.len() as u64) as usize;
+            match ends[owner].pop() {
+                Some((call, true)) => calls[call].returned = position,
+                Some((call, false)) => calls[call].invoked = position,
+                None => drop(ends.swap_remove(owner)),
+            }
+            position += 1;
+        }
+        calls.sort_by_key(|call| call.invoked);
         calls
     }
 
@@ -263,7 +329,7 @@ fn forget(action: Action) -> Action {
 fn compare(setting: Setting, seed: u64) {
     let mut random = Random::new(seed, "owned locks");
     let (mut verdicts, mut undecided, mut late, mut patterns) = ([0_u32; 2], 0, 0, 0);
-    for _ in 0..200_000 {
+    for _ in 0..120_000 {
         let calls = setting.history(&mut random);
         let expected = setting.brute_force(&calls);
         verdicts[usize::from(expected)] += 1;
@@ -297,9 +363,11 @@ fn compare(setting: Setting, seed: u64) {
         }
     }
     println!("{setting:?}: impossible and possible {verdicts:?}, undecided {undecided}, late {late}, patterns {patterns}");
-    assert!(verdicts.iter().all(|count| *count > 40_000), "{verdicts:?}");
-    assert!(undecided < 20_000, "{undecided} are left to the general search");
-    assert!(patterns > verdicts[0] / 5 && late < verdicts[0] / 50, "{patterns} patterns, {late} late");
+    assert!(verdicts.iter().all(|count| *count > 25_000), "{verdicts:?}");
+    // Many of the owners here act twice at a time, or go on after a crash.
+    let bound = if setting.reentrant { 66_000 } else { 40_000 };
+    assert!(undecided < bound, "{undecided} are left to the general search");
+    assert!(patterns > verdicts[0] / 5 && late < verdicts[0] / 10, "{patterns} patterns, {late} late");
 }
 
 #[test]
