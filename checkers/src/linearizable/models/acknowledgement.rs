@@ -66,8 +66,17 @@ pub(super) mod parsing {
         let (kind, result) = completion.unwrap_or((Kind::Info, argument));
         for (kind, value) in [(Kind::Invoke, argument), (kind, result)] {
             let process = Process::Client(7);
-            let record =
-                Record { process, kind, f, key, value, time: None, index: None, node: None, error: ValueId::ABSENT };
+            let record = Record {
+                process,
+                kind,
+                f,
+                key,
+                value,
+                time: None,
+                index: None,
+                node: None,
+                error: ValueId::ABSENT,
+            };
             builder.push(&record).unwrap();
         }
         builder.finish()

@@ -21,8 +21,8 @@
 use schism_history::{Datum, ValueId, View};
 
 use super::acknowledgement::is_null;
-use super::owner_lock::{Held, free, granted, owner, take};
 pub use super::owner_lock::Action;
+use super::owner_lock::{Held, free, granted, owner, take};
 use crate::linearizable::specification::{Misfit, Specification};
 
 /// A lock whose owners get ever higher tokens.
@@ -100,7 +100,8 @@ fn token(operation: &View<'_>) -> Result<Option<i64>, Misfit> {
         Datum::Int(token) => return Ok(Some(token)),
         Datum::Object(_) => {
             let argument = operation.argument();
-            let asked = ["owner", "client"].iter().find_map(|name| values.field(argument, name)).unwrap_or(argument);
+            let asked =
+                ["owner", "client"].iter().find_map(|name| values.field(argument, name)).unwrap_or(argument);
             let named = ["owner", "client"].iter().find_map(|name| values.field(result, name));
             if named.is_some_and(|named| named != asked) {
                 return malformed("of the owner that asked, not");
@@ -141,7 +142,8 @@ mod tests {
             assert_eq!(action(&LOCK, "acquire", json!(null), Some(result)), expected);
         }
         assert_eq!(action(&LOCK, "acquire", json!(null), None), Ok(Some(Action::Acquire(me, None))));
-        let named = action(&LOCK, "acquire", json!({"client": "a"}), Some(json!({"client": "a", "fence": 2})));
+        let named =
+            action(&LOCK, "acquire", json!({"client": "a"}), Some(json!({"client": "a", "fence": 2})));
         assert!(matches!(named, Ok(Some(Action::Acquire(Owner::Named(_), Some(2))))));
         assert_eq!(action(&LOCK, "release", json!(null), Some(json!(true))), Ok(Some(Action::Release(me))));
     }
@@ -174,7 +176,10 @@ mod tests {
             assert!(!possible(lock, &[take(1, Some(3)), free(1), take(2, None), free(2), take(2, Some(2))]));
             assert!(!possible(lock, &[take(1, Some(3)), free(2)]));
             assert_eq!(possible(lock, &[take(1, Some(3)), take(1, Some(3)), free(1), free(1)]), reentrant);
-            assert_eq!(possible(lock, &[take(1, Some(3)), take(1, None), free(1), take(1, Some(3))]), reentrant);
+            assert_eq!(
+                possible(lock, &[take(1, Some(3)), take(1, None), free(1), take(1, Some(3))]),
+                reentrant
+            );
             assert_eq!(possible(lock, &[take(1, None), take(1, Some(3)), take(1, None)]), reentrant);
             assert!(!possible(lock, &[take(1, Some(3)), take(1, Some(4))]));
             assert!(!possible(lock, &[take(1, Some(3)), free(1), take(1, None), take(1, Some(3))]));

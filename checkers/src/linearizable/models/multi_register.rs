@@ -123,7 +123,11 @@ fn transaction(operation: &View<'_>) -> Result<Vec<Step>, Misfit> {
     let Some(result) = operation.result() else {
         return Ok(asked.iter().filter(|step| step.0).map(|step| Step::Write(step.1, step.2)).collect());
     };
-    let got = if is_null(result) && asked.iter().all(|step| step.0) { asked.clone() } else { steps(values, result)? };
+    let got = if is_null(result) && asked.iter().all(|step| step.0) {
+        asked.clone()
+    } else {
+        steps(values, result)?
+    };
     let same = |(asked, got): (&(bool, ValueId, ValueId), &(bool, ValueId, ValueId))| {
         // What an invocation says about a read's value is a placeholder.
         asked.0 == got.0 && asked.1 == got.1 && (!asked.0 || asked.2 == got.2)
@@ -133,7 +137,9 @@ fn transaction(operation: &View<'_>) -> Result<Vec<Step>, Misfit> {
         return Err(Misfit::malformed(format!("the txn {argument} was answered with other steps, {result}")));
     }
     let known = got.iter().filter(|step| step.0 || !is_null(step.2));
-    Ok(known.map(|step| if step.0 { Step::Write(step.1, step.2) } else { Step::Read(step.1, step.2) }).collect())
+    Ok(known
+        .map(|step| if step.0 { Step::Write(step.1, step.2) } else { Step::Read(step.1, step.2) })
+        .collect())
 }
 
 /// The registers and values of an object.
@@ -165,7 +171,10 @@ fn read(operation: &View<'_>) -> Result<Vec<Step>, Misfit> {
         let silent = asked.iter().find(|register| !got.iter().any(|(answered, _)| answered == *register));
         if stray.is_some() || silent.is_some() {
             let asked = values.show(argument);
-            return Err(malformed(&format!("a read of {asked} returns the values of these registers"), result));
+            return Err(malformed(
+                &format!("a read of {asked} returns the values of these registers"),
+                result,
+            ));
         }
     }
     let known = got.into_iter().filter(|(_, value)| !is_null(*value));
@@ -177,7 +186,9 @@ fn write(operation: &View<'_>) -> Result<Vec<Step>, Misfit> {
     let (values, argument) = (operation.values(), operation.argument());
     let Some(pairs) = pairs(values, argument) else {
         let argument = values.show(argument);
-        return Err(Misfit::malformed(format!("a write needs an object of registers and values, not {argument}")));
+        return Err(Misfit::malformed(format!(
+            "a write needs an object of registers and values, not {argument}"
+        )));
     };
     Ok(pairs.map(|(register, value)| Step::Write(register, value)).collect())
 }

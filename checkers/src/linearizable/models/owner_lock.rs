@@ -161,7 +161,10 @@ mod tests {
                 let argument = view.argument();
                 ["owner", "client"].iter().find_map(|name| values.field(argument, name)).or(Some(argument))
             });
-            assert_eq!(LOCK.action(&table.view(0)), Ok(named.map(|named| Action::Release(Owner::Named(named)))));
+            assert_eq!(
+                LOCK.action(&table.view(0)),
+                Ok(named.map(|named| Action::Release(Owner::Named(named))))
+            );
         }
     }
 

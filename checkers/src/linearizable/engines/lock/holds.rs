@@ -47,8 +47,6 @@ pub(super) struct Hold {
 /// What is known about an owner's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// None is of unknown outcome, and none overlaps another.
-    Certain,
     /// There is one way to form holds that is as good as any.
     Determined,
     /// The holds are one possible way among several.
@@ -64,6 +62,29 @@ pub(super) struct Holds {
     pub members: Vec<u32>,
     /// By owner.
     pub kinds: Vec<Kind>,
+}
+
+impl Holds {
+    /// The calls of a hold, in the order of effect.
+    pub fn members(&self, hold: &Hold) -> &[u32] {
+        &self.members[hold.from as usize..hold.to as usize]
+    }
+
+    /// Whether it was a hold, whatever else took effect: the owner's other calls of unknown outcome were invoked after it.
+    pub fn is_certain(&self, calls: &[Call<Action>], hold: &Hold) -> bool {
+        let members = self.members(hold);
+        let Some(owner) = members.first().map(|index| calls[*index as usize].action.owner()) else {
+            return false;
+        };
+        let ends = members.iter().map(|index| &calls[*index as usize]);
+        let ends = ends.map(|call| if call.is_required() { call.returned } else { call.invoked });
+        let end = if hold.last == NEVER { NEVER } else { ends.max().unwrap_or(NEVER) };
+        calls.iter().enumerate().all(|(index, call)| {
+            let other =
+                call.action.owner() == owner && !call.is_required() && !members.contains(&(index as u32));
+            !other || call.invoked > end
+        })
+    }
 }
 
 /// Calls for which there is no place.
@@ -175,7 +196,6 @@ impl Former<'_> {
             Sabotage::CrashedAcquireNever => acquires.calls.clear(),
             _ => {}
         }
-        let none = acquires.calls.is_empty() && releases.calls.is_empty();
         let formed = (holds.holds.len(), holds.members.len());
         let kind = match reentrant {
             false => self.plain(acquires, releases, holds)?,
@@ -185,14 +205,17 @@ impl Former<'_> {
             holds.holds.truncate(formed.0);
             holds.members.truncate(formed.1);
         }
-        Ok(if none && kind == Kind::Determined { Kind::Certain } else { kind })
+        Ok(kind)
     }
 
     /// There is no place for `index`; with `before` it is impossible by itself, if the owner has no calls of unknown outcome.
     fn conflict(&self, before: Option<u32>, index: u32) -> Conflict {
         let certain = self.own.iter().all(|index| self.call(*index).is_required());
         let pattern = before.into_iter().chain([index]).filter(|_| certain);
-        Conflict { position: self.call(index).returned, pattern: pattern.map(|index| index as usize).collect() }
+        Conflict {
+            position: self.call(index).returned,
+            pattern: pattern.map(|index| index as usize).collect(),
+        }
     }
 
     fn plain(&self, mut acquires: Spare, mut releases: Spare, holds: &mut Holds) -> Result<Kind, Conflict> {
@@ -204,7 +227,8 @@ impl Former<'_> {
             match (self.is_acquire(index), held) {
                 (true, None) => held = Some(index),
                 (true, Some(acquire)) => {
-                    let release = self.take(&mut releases, index).ok_or_else(|| self.conflict(before, index))?;
+                    let release =
+                        self.take(&mut releases, index).ok_or_else(|| self.conflict(before, index))?;
                     self.push(holds, &[acquire, release], true);
                     held = Some(index);
                 }
@@ -214,7 +238,8 @@ impl Former<'_> {
                     held = None;
                 }
                 (false, None) => {
-                    let acquire = self.take(&mut acquires, index).ok_or_else(|| self.conflict(before, index))?;
+                    let acquire =
+                        self.take(&mut acquires, index).ok_or_else(|| self.conflict(before, index))?;
                     self.push(holds, &[acquire, index], true);
                 }
             }
@@ -267,7 +292,11 @@ impl Former<'_> {
             if let Some(new) = self.call(index).action.token() {
                 let (first, old) = *token.get_or_insert((index, new));
                 if old != new && self.sabotage != Sabotage::TokensOfOneHold {
-                    return if determined { Err(self.conflict(Some(first), index)) } else { Ok(Kind::Unformed) };
+                    return if determined {
+                        Err(self.conflict(Some(first), index))
+                    } else {
+                        Ok(Kind::Unformed)
+                    };
                 }
             }
             depth = if self.is_acquire(index) { depth + 1 } else { depth.saturating_sub(1) };

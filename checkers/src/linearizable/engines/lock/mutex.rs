@@ -56,8 +56,7 @@ pub(super) fn walk(
     mut effect: impl FnMut(u32),
 ) -> Result<(), usize> {
     let required = calls.iter().enumerate().filter(|(_, call)| call.is_required());
-    let mut returns: Vec<(u32, u32)> =
-        required.map(|(index, call)| (call.returned, index as u32)).collect();
+    let mut returns: Vec<(u32, u32)> = required.map(|(index, call)| (call.returned, index as u32)).collect();
     returns.sort_unstable();
     let mut done = vec![false; calls.len()];
     let (mut acquires, mut releases) = (Open::new(), Open::new());

@@ -32,8 +32,7 @@ pub(crate) fn order(calls: &[Call<Action>], reentrant: bool) -> Option<Vec<usize
     let mut effects = Vec::with_capacity(calls.len());
     for hold in order {
         let hold = holds.holds[hold as usize];
-        let members = &holds.members[hold.from as usize..hold.to as usize];
-        effects.extend(members.iter().map(|index| *index as usize));
+        effects.extend(holds.members(&hold).iter().map(|index| *index as usize));
     }
     Some(effects)
 }
@@ -55,13 +54,13 @@ pub(super) fn judge(calls: &[Call<Action>], reentrant: bool, sabotage: Sabotage)
         Err(conflict) => return Verdict::Impossible(conflict),
     };
     let kind = |owner: u32| holds.kinds[owner as usize];
-    let determined = |owner: u32| matches!(kind(owner), Kind::Certain | Kind::Determined);
+    let determined = |owner: u32| kind(owner) == Kind::Determined;
     let unformed = holds.kinds.contains(&Kind::Unformed);
     if !unformed || sabotage == Sabotage::UndeterminedFits {
         match zones::arrange(&holds.holds, |_| true, sabotage) {
             Ok(order) => return Verdict::Fits(holds, order),
             Err(clash) if !holds.kinds.contains(&Kind::Possible) => {
-                return Verdict::Impossible(clash.conflict(&holds, |owner| kind(owner) == Kind::Certain));
+                return Verdict::Impossible(clash.conflict(&holds, |hold| holds.is_certain(calls, hold)));
             }
             Err(_) => {}
         }
@@ -69,7 +68,7 @@ pub(super) fn judge(calls: &[Call<Action>], reentrant: bool, sabotage: Sabotage)
     match zones::arrange(&holds.holds, |hold| determined(hold.owner), sabotage) {
         Ok(order) if sabotage == Sabotage::UndeterminedFits => Verdict::Fits(holds, order),
         Ok(_) => Verdict::Unsure,
-        Err(clash) => Verdict::Impossible(clash.conflict(&holds, |owner| kind(owner) == Kind::Certain)),
+        Err(clash) => Verdict::Impossible(clash.conflict(&holds, |hold| holds.is_certain(calls, hold))),
     }
 }
 

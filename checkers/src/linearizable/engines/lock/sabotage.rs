@@ -47,8 +47,7 @@ pub(super) enum Sabotage {
 
 #[cfg(test)]
 impl Sabotage {
-    pub const MUTEX: [Sabotage; 3] =
-        [Sabotage::LatestDeadlineFirst, Sabotage::CrashedNever, Sabotage::Eager];
+    pub const MUTEX: [Sabotage; 3] = [Sabotage::LatestDeadlineFirst, Sabotage::CrashedNever, Sabotage::Eager];
     pub const OWNED: [Sabotage; 16] = [
         Sabotage::UnreleasedEnds,
         Sabotage::CrashedReleaseNever,

@@ -362,7 +362,9 @@ fn compare(setting: Setting, seed: u64) {
             Some(Answer::Unknown(..)) => panic!("no limit was set"),
         }
     }
-    println!("{setting:?}: impossible and possible {verdicts:?}, undecided {undecided}, late {late}, patterns {patterns}");
+    println!(
+        "{setting:?}: impossible and possible {verdicts:?}, undecided {undecided}, late {late}, patterns {patterns}"
+    );
     assert!(verdicts.iter().all(|count| *count > 25_000), "{verdicts:?}");
     // Many of the owners here act twice at a time, or go on after a crash.
     let bound = if setting.reentrant { 66_000 } else { 40_000 };
@@ -427,9 +429,10 @@ fn processes_that_crash_are_decided_exactly() {
         let calls = simulate::<FencedLock, _>(&mut random, &mut object, shape);
         // A lie may give a call to another owner, which may then overlap.
         let mut ends: HashMap<Owner, u32> = HashMap::new();
-        if calls.iter().any(|call| {
-            ends.insert(call.action.owner(), call.returned).is_some_and(|end| call.invoked < end)
-        }) {
+        if calls
+            .iter()
+            .any(|call| ends.insert(call.action.owner(), call.returned).is_some_and(|end| call.invoked < end))
+        {
             continue;
         }
         assert!(owned::answer(&calls, setting.reentrant, Sabotage::None).is_some(), "{calls:#?}");

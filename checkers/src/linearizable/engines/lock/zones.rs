@@ -36,16 +36,15 @@ pub(super) struct Clash {
 }
 
 impl Clash {
-    /// The calls of these holds, whose owners' calls are all `certain`.
-    pub fn conflict(self, holds: &Holds, certain: impl Fn(u32) -> bool) -> Conflict {
+    /// The calls of these holds, if all of them are `certain`.
+    pub fn conflict(self, holds: &Holds, certain: impl Fn(&Hold) -> bool) -> Conflict {
         let chosen = self.holds.iter().filter_map(|hold| holds.holds.get(*hold as usize));
         let mut pattern: Vec<usize> = Vec::new();
         for hold in chosen {
-            if !certain(hold.owner) {
+            if !certain(hold) {
                 return Conflict { position: self.position, pattern: Vec::new() };
             }
-            let members = &holds.members[hold.from as usize..hold.to as usize];
-            pattern.extend(members.iter().map(|index| *index as usize));
+            pattern.extend(holds.members(hold).iter().map(|index| *index as usize));
         }
         pattern.sort_unstable();
         pattern.dedup();

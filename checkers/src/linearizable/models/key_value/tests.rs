@@ -252,7 +252,9 @@ fn histories_of_porcupine_fit() {
     let named = std::env::var_os("SCHISM_TEST_DATA").map(std::path::PathBuf::from);
     let found = [Some(beside), named].into_iter().flatten().map(|data| data.join("porcupine/kv"));
     let Some(folder) = found.into_iter().find(|folder| folder.is_dir()) else {
-        eprintln!("SKIPPED: there is no ../shared/data/porcupine/kv; SCHISM_TEST_DATA can name another place");
+        eprintln!(
+            "SKIPPED: there is no ../shared/data/porcupine/kv; SCHISM_TEST_DATA can name another place"
+        );
         return;
     };
     for clients in ["c01", "c10", "c50"] {
