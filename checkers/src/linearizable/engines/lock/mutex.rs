@@ -43,61 +43,96 @@ pub(crate) fn order(calls: &[Call<Action>]) -> Option<Vec<usize>> {
     Some(order)
 }
 
-/// Open calls of one kind, the first to return on top. Some may have taken effect already.
+/// Calls by their deadlines, the first to return on top.
 type Open = BinaryHeap<Reverse<(u32, u32)>>;
+
+/// The state after some effects.
+struct Walk<'c, E> {
+    calls: &'c [Call<Action>],
+    sabotage: Sabotage,
+    effect: E,
+    taken: bool,
+    done: Vec<bool>,
+    /// The open calls of each kind. Some may have taken effect already.
+    acquires: Open,
+    releases: Open,
+}
 
 /// Tells `effect` about each effect in turn.
 ///
 /// # Errors
 /// The first call, in the order of returns, that has no place.
-pub(super) fn walk(
-    calls: &[Call<Action>],
-    sabotage: Sabotage,
-    mut effect: impl FnMut(u32),
-) -> Result<(), usize> {
-    let required = calls.iter().enumerate().filter(|(_, call)| call.is_required());
-    let mut returns: Vec<(u32, u32)> = required.map(|(index, call)| (call.returned, index as u32)).collect();
-    returns.sort_unstable();
-    let mut done = vec![false; calls.len()];
-    let (mut acquires, mut releases) = (Open::new(), Open::new());
-    let mut taken = false;
-    let mut invoked = 0;
-    for (now, index) in returns {
-        while let Some(call) = calls.get(invoked).filter(|call| call.invoked < now) {
-            let open = if call.action == Action::Acquire { &mut acquires } else { &mut releases };
-            let deadline = match sabotage {
-                Sabotage::LatestDeadlineFirst => NEVER - call.returned,
-                _ => call.returned,
-            };
-            if sabotage == Sabotage::Eager && taken == (call.action == Action::Release) {
-                done[invoked] = true;
-                taken = !taken;
-                effect(invoked as u32);
-            } else if sabotage != Sabotage::CrashedNever || call.is_required() {
-                open.push(Reverse((deadline, invoked as u32)));
-            }
-            invoked += 1;
+pub(super) fn walk(calls: &[Call<Action>], sabotage: Sabotage, effect: impl FnMut(u32)) -> Result<(), usize> {
+    let done = vec![false; calls.len()];
+    let (acquires, releases) = (Open::new(), Open::new());
+    let mut walk = Walk { calls, sabotage, effect, taken: false, done, acquires, releases };
+    // A heap of what is open in place of a sort of all returns: histories are long and few calls are open at a time.
+    let mut returns = Open::new();
+    for (index, call) in calls.iter().enumerate() {
+        while let Some(Reverse((now, first))) = returns.peek().copied().filter(|next| next.0.0 < call.invoked)
+        {
+            returns.pop();
+            walk.returns(now, first)?;
         }
-        let at = index as usize;
-        if done[at] {
-            continue;
+        walk.invokes(index as u32);
+        if call.is_required() {
+            returns.push(Reverse((call.returned, index as u32)));
         }
-        let acquire = calls[at].action == Action::Acquire;
-        if acquire == taken {
-            let other = if taken { &mut releases } else { &mut acquires };
-            let first = loop {
-                match other.pop() {
-                    Some(Reverse((_, index))) if done[index as usize] => {}
-                    Some(Reverse((_, index))) => break index,
-                    None => return Err(at),
-                }
-            };
-            done[first as usize] = true;
-            effect(first);
-        }
-        done[at] = true;
-        effect(index);
-        taken = acquire;
+    }
+    while let Some(Reverse((now, first))) = returns.pop() {
+        walk.returns(now, first)?;
     }
     Ok(())
+}
+
+impl<E: FnMut(u32)> Walk<'_, E> {
+    fn is_acquire(&self, index: u32) -> bool {
+        self.calls[index as usize].action == Action::Acquire
+    }
+
+    fn take_effect(&mut self, index: u32) {
+        self.done[index as usize] = true;
+        self.taken = self.is_acquire(index);
+        (self.effect)(index);
+    }
+
+    fn invokes(&mut self, index: u32) {
+        let call = &self.calls[index as usize];
+        let deadline = match self.sabotage {
+            Sabotage::LatestDeadlineFirst => NEVER - call.returned,
+            _ => call.returned,
+        };
+        if self.sabotage == Sabotage::Eager && self.taken != self.is_acquire(index) {
+            self.take_effect(index);
+        } else if self.sabotage != Sabotage::CrashedNever || call.is_required() {
+            let open = if self.is_acquire(index) { &mut self.acquires } else { &mut self.releases };
+            open.push(Reverse((deadline, index)));
+        }
+    }
+
+    fn returns(&mut self, now: u32, index: u32) -> Result<(), usize> {
+        if !self.done[index as usize] {
+            if self.is_acquire(index) == self.taken {
+                let other = if self.taken { &mut self.releases } else { &mut self.acquires };
+                let first = loop {
+                    match other.pop() {
+                        Some(Reverse((_, first))) if self.done[first as usize] => {}
+                        Some(Reverse((_, first))) => break first,
+                        None => return Err(index as usize),
+                    }
+                };
+                self.take_effect(first);
+            }
+            self.take_effect(index);
+        }
+        // What has returned has taken effect.
+        let open = if self.is_acquire(index) { &mut self.acquires } else { &mut self.releases };
+        while open.peek().is_some_and(|Reverse((deadline, _))| *deadline <= now) {
+            if self.sabotage == Sabotage::LatestDeadlineFirst {
+                break;
+            }
+            open.pop();
+        }
+        Ok(())
+    }
 }

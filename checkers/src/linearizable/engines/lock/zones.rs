@@ -70,7 +70,8 @@ pub(super) fn arrange(
         }
     }
     tokens(holds, &mut zones, sabotage)?;
-    zones.sort_unstable_by_key(|zone| (zone.first, zone.hold));
+    // What is sorted here consists of runs in order, one an owner, which a stable sort only merges.
+    zones.sort_by_key(|zone| (zone.first, zone.hold));
     let mut forward: Vec<Zone> = Vec::new();
     for zone in &zones {
         let is_forward = zone.first < zone.last;
@@ -104,7 +105,7 @@ pub(super) fn arrange(
             (moment, holds[zone.hold as usize].token, zone.hold)
         })
         .collect();
-    order.sort_unstable();
+    order.sort();
     Ok(order.into_iter().map(|(_, _, hold)| hold).collect())
 }
 
@@ -119,7 +120,7 @@ fn tokens(holds: &[Hold], zones: &mut [Zone], sabotage: Sabotage) -> Result<(), 
         .enumerate()
         .filter_map(|(place, zone)| token(zone).map(|token| (token, place as u32)))
         .collect();
-    chain.sort_unstable();
+    chain.sort();
     for pair in chain.windows(2) {
         if pair[0].0 == pair[1].0 && sabotage != Sabotage::EqualTokens {
             let (one, other) = (zones[pair[0].1 as usize], zones[pair[1].1 as usize]);
