@@ -1,6 +1,7 @@
 //! The sequential models that come with the checker, one a file. Each says what operations its object has, in which shapes their
 //! values come, and what each does ([`Specification`](super::Specification)). A model knows nothing of histories or engines.
 
+mod acknowledgement;
 pub(crate) mod counter;
 pub(crate) mod fenced_lock;
 pub(crate) mod fifo_queue;
