@@ -192,7 +192,10 @@ fn planted_mistakes_are_noticed() {
         let noticed = (0..20_000).any(|_| {
             let (_, calls) = draw(&mut random);
             let Some(solution) = solve(&calls, mistake) else { return false };
-            solution.is_ok_and(|order| replays(&Counter, &calls, &order)) != brute_force(&Counter, &calls)
+            match solution {
+                Ok(order) => !replays(&Counter, &calls, &order),
+                Err(_) => brute_force(&Counter, &calls),
+            }
         });
         assert!(noticed, "{mistake:?} goes unnoticed");
     }

@@ -56,7 +56,6 @@ fn solve(calls: &[Call<LogAction>], sabotage: Sabotage) -> Option<Result<Vec<usi
         Some(Err((path, _))) if sabotage == Sabotage::AnyOrder => path,
         Some(Err((_, found))) => return Some(Err(found)),
     };
-    let longest = longest.map(|(index, ..)| index);
     let mut appends: FxHashMap<ValueId, usize> = FxHashMap::default();
     for (index, call) in calls.iter().enumerate() {
         if let LogAction::Append(element, _) = call.action
@@ -65,14 +64,14 @@ fn solve(calls: &[Call<LogAction>], sabotage: Sabotage) -> Option<Result<Vec<usi
             return None;
         }
     }
-    Some(jobs(calls, longest, &path, &appends, sabotage).and_then(|jobs| {
+    Some(jobs(calls, &path, &appends, sabotage).and_then(|jobs| {
         let inner = if let Sabotage::Steps(inner) = sabotage { inner } else { steps::Sabotage::None };
         match steps::order(&jobs, inner) {
             Ok(order) => Ok(order.into_iter().map(|job| job as usize).collect()),
             Err(failure) => {
-                let jobs = failure.pattern.into_iter().chain([failure.culprit]);
-                // Where an element's place is comes from the longest read.
-                let pattern = jobs.map(|job| job as usize).chain(longest).collect();
+                let numbers = failure.pattern.into_iter().chain([failure.culprit]);
+                let mut pattern: Vec<usize> = numbers.map(|job| job as usize).collect();
+                pattern.extend(witness(calls, &jobs, &pattern));
                 Err(contradiction(calls, pattern))
             }
         }
@@ -122,10 +121,27 @@ fn beginnings(
     }
 }
 
+/// A read that says where the appends of a pattern are which do not say so themselves.
+fn witness(calls: &[Call<LogAction>], jobs: &[Job], pattern: &[usize]) -> Option<usize> {
+    let place = |index: &usize| match (&calls[*index].action, jobs[*index].kind) {
+        (LogAction::Append(_, None), Kind::Rung(level)) => Some(level),
+        _ => None,
+    };
+    first_reader(calls, pattern.iter().filter_map(place).max()?)
+}
+
+/// The first read to return of those that saw so many elements.
+fn first_reader(calls: &[Call<LogAction>], length: u32) -> Option<usize> {
+    let saw = |index: &usize| match &calls[*index].action {
+        LogAction::Read(list) => list.length >= length,
+        LogAction::Append(..) => false,
+    };
+    (0..calls.len()).filter(saw).min_by_key(|index| calls[*index].returned)
+}
+
 /// What each call does to the length.
 fn jobs(
     calls: &[Call<LogAction>],
-    longest: Option<usize>,
     path: &[ValueId],
     appends: &FxHashMap<ValueId, usize>,
     sabotage: Sabotage,
@@ -136,7 +152,8 @@ fn jobs(
         let before = append.map(|append| std::mem::replace(&mut rungs[append], place as u32 + 1));
         // Never appended, or appended once and read at two places.
         if before != Some(0) {
-            return Err(contradiction(calls, append.into_iter().chain(longest).collect()));
+            let reader = first_reader(calls, place as u32 + 1);
+            return Err(contradiction(calls, append.into_iter().chain(reader).collect()));
         }
     }
     let mut places: FxHashMap<u32, usize> = FxHashMap::default();
@@ -148,7 +165,11 @@ fn jobs(
         let rung = offset + 1;
         // Read elsewhere, or something else was read there.
         if rungs[index] != 0 && rungs[index] != rung || rungs[index] == 0 && rung as usize <= path.len() {
-            return Err(contradiction(calls, [index].into_iter().chain(longest).collect()));
+            let shown = if rungs[index] == 0 { rung } else { rungs[index] };
+            return Err(contradiction(
+                calls,
+                [index].into_iter().chain(first_reader(calls, shown)).collect(),
+            ));
         }
         if let Some(other) = places.insert(offset, index) {
             return Err(contradiction(calls, vec![other, index]));

@@ -91,7 +91,10 @@ impl Simulated<Log> for Simulation {
 }
 
 fn draw(random: &mut Random) -> (bool, Calls) {
-    let shape = Shape::draw(random, 10);
+    let mut shape = Shape::draw(random, 10);
+    if random.below(3) == 0 {
+        shape.lie_percent = 40;
+    }
     let mut object = Simulation::new(random);
     let mut calls = simulate(random, &mut object, shape);
     for _ in 0..random.below(3) {
@@ -112,7 +115,7 @@ fn agrees_with_trying_every_order() {
     let mut random = Random::new(7, "log");
     let (mut passes, mut violations, mut left, mut patterns, mut late) = (0, 0, 0, 0, 0);
     let model = Log::default();
-    for _ in 0..250_000 {
+    for _ in 0..220_000 {
         let (distinct, calls) = draw(&mut random);
         let Some(decision) = decide(&calls, Budget::visits(0)) else {
             assert!(!distinct, "{calls:?}");
@@ -169,7 +172,10 @@ fn planted_mistakes_are_noticed() {
         let noticed = (0..50_000).any(|_| {
             let (_, calls) = draw(&mut random);
             let Some(solution) = solve(&calls, mistake) else { return false };
-            solution.is_ok_and(|order| replays(&model, &calls, &order)) != brute_force(&model, &calls)
+            match solution {
+                Ok(order) => !replays(&model, &calls, &order),
+                Err(_) => brute_force(&model, &calls),
+            }
         });
         assert!(noticed, "{mistake:?} goes unnoticed");
     }
