@@ -2,7 +2,7 @@ use schism_history::{Random, ValueId, Values};
 
 use super::super::super::models::log::{List, Log};
 use super::super::super::testing::{Shape, Simulated, brute_force, jolt, simulate};
-use super::super::counter::tests::{replays, truncate};
+use super::super::counter::tests::{alone, is_late, replays, truncate};
 use super::*;
 
 type Calls = Vec<Call<LogAction>>;
@@ -135,16 +135,17 @@ fn agrees_with_trying_every_order() {
                 violations += 1;
                 let until = truncate(&calls, found.culprit, unknown);
                 assert!(!brute_force(&model, &until), "the culprit is too early: {found:?} {calls:#?}");
-                let earliest = (0..calls.len()).filter(|index| calls[*index].returned != NEVER);
-                let earliest = earliest.filter(|end| !brute_force(&model, &truncate(&calls, *end, unknown)));
-                let earliest = earliest.map(|end| calls[end].returned).min();
-                late += usize::from(earliest < Some(calls[found.culprit].returned));
+                if violations % 16 == 0 {
+                    late += usize::from(is_late(&model, &calls, found.culprit, unknown));
+                }
                 if !found.pattern.is_empty() {
                     patterns += 1;
                     assert!(found.pattern.contains(&found.culprit), "{found:?} {calls:#?}");
                     assert!(found.pattern.is_sorted(), "{found:?}");
-                    let alone: Calls = found.pattern.iter().map(|index| calls[*index].clone()).collect();
-                    assert!(!brute_force(&model, &alone), "{found:?} {calls:#?}");
+                    let by_itself = alone(&calls, &found.pattern, |_| None);
+                    assert!(!brute_force(&model, &by_itself), "{found:?} {calls:#?}");
+                    let with_others = alone(&calls, &found.pattern, unknown);
+                    assert!(!brute_force(&model, &with_others), "{found:?} {calls:#?}");
                 }
             }
             Answer::Unknown(..) => panic!("no budget is used"),
@@ -152,7 +153,7 @@ fn agrees_with_trying_every_order() {
     }
     println!("{passes} pass, {violations} do not ({patterns} with a pattern, {late} late), {left} left");
     assert!(passes > 50_000 && violations > 30_000 && patterns > 20_000 && left > 1_000 && left < 100_000);
-    assert!(late < violations / 2);
+    assert!(late < violations / 32);
 }
 
 #[test]
