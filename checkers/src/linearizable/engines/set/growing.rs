@@ -217,12 +217,12 @@ impl Solver<'_> {
             let here = rest.iter().take_while(|(at, _)| *at as usize == level).count();
             let (now, later) = rest.split_at(here);
             rest = later;
-            let below = if self.sabotage == Sabotage::NoFloor { 0 } else { floor };
+            let (below, below_is) = (if self.sabotage == Sabotage::NoFloor { 0 } else { floor }, highest);
             for (_, number) in now {
                 let element = &mut self.elements[*number as usize];
                 element.came = element.after.0.max(element.adder.0).max(below);
                 if element.came > element.before.0 {
-                    return Err(self.overtaken(*number, highest, chain));
+                    return Err(self.overtaken(*number, below_is, chain));
                 }
                 if element.came > floor {
                     (floor, highest) = (element.came, *number);

@@ -79,7 +79,7 @@ fn solve(calls: &[Call<SetAction>], budget: Budget, sabotage: Sabotage) -> Optio
     if !removes(calls) {
         return Some(match growing::solve(calls, sabotage) {
             Ok(_) => Answer::Linearizable,
-            Err(contradiction) => Answer::Impossible(contradiction),
+            Err(found) => Answer::Impossible(unless_removed(calls, found)),
         });
     }
     if !calls.iter().any(|call| matches!(call.action, SetAction::Read(_))) {
@@ -87,6 +87,18 @@ fn solve(calls: &[Call<SetAction>], budget: Budget, sabotage: Sabotage) -> Optio
     }
     let shown = projected(calls)?;
     elements::decide(calls, shown, budget, sabotage).filter(|answer| matches!(answer, Answer::Impossible(_)))
+}
+
+/// The same, certain only once all removals that might have been behind it have said that they removed nothing.
+fn unless_removed(calls: &[Call<SetAction>], found: Contradiction) -> Contradiction {
+    let end = calls[found.culprit].returned;
+    let open = calls.iter().enumerate().filter(|(_, call)| call.invoked < end && end < call.returned);
+    let removals = open.filter(|(_, call)| matches!(call.action, SetAction::Remove(..)));
+    match removals.max_by_key(|(_, call)| call.returned) {
+        None => found,
+        Some((culprit, _)) if found.pattern.is_empty() => Contradiction { culprit, ..found },
+        Some((culprit, _)) => contradiction(calls, culprit, found.pattern),
+    }
 }
 
 /// What all calls say about single elements, reads of the whole set about each; `None` if that is too much.

@@ -103,7 +103,10 @@ fn may_have_happened(action: &SetAction) -> Option<SetAction> {
 }
 
 fn draw(random: &mut Random) -> Calls {
-    let shape = Shape::draw(random, 10);
+    let mut shape = Shape::draw(random, 10);
+    if random.below(3) == 0 {
+        shape.lie_percent = 50;
+    }
     let mut object = Simulation::new(random);
     let mut calls = simulate(random, &mut object, shape);
     for _ in 0..random.below(4) {
@@ -123,7 +126,7 @@ fn agrees_with_trying_every_order() {
     let mut tally = [[0_u32; 3]; 3];
     let (mut violations, mut patterns, mut late, mut orders) = (0, 0, 0, 0);
     let model = Set::default();
-    for _ in 0..200_000 {
+    for _ in 0..220_000 {
         let calls = draw(&mut random);
         let reads = calls.iter().any(|call| matches!(call.action, SetAction::Read(_)));
         let kind = if !removes(&calls) { 1 } else { usize::from(reads) * 2 };
@@ -167,8 +170,8 @@ fn agrees_with_trying_every_order() {
         }
     }
     println!("pass, do not, left: {tally:?}; {patterns} patterns, {orders} orders, {late} late");
-    assert!(tally[0][0] > 20_000 && tally[0][1] > 8_000 && tally[1][0] > 20_000 && tally[1][1] > 20_000);
-    assert!(tally[2][1] > 10_000 && patterns > 50_000 && orders > 20_000);
+    assert!(tally[0][0] > 20_000 && tally[0][1] > 4_000 && tally[1][0] > 20_000 && tally[1][1] > 15_000);
+    assert!(tally[2][1] > 7_000 && patterns > 25_000 && orders > 20_000 && late < violations / 32);
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn one_busy_element_is_decided() {
     let mut random = Random::new(9, "busy element");
     let element = Values::new().int(1).unwrap();
     let (mut passes, mut violations) = (0, 0);
-    for _ in 0..60_000 {
+    for _ in 0..40_000 {
         let shape = Shape {
             processes: 3 + random.below(6) as usize,
             lie_percent: [0, 20, 50][random.below(3) as usize],
@@ -230,7 +233,7 @@ fn one_busy_element_is_decided() {
         *(if fits { &mut passes } else { &mut violations }) += 1;
     }
     println!("{passes} pass, {violations} do not");
-    assert!(passes > 10_000 && violations > 10_000);
+    assert!(passes > 10_000 && violations > 3_000);
 }
 
 #[test]
