@@ -88,6 +88,34 @@ pub(crate) fn order(jobs: &[Job], sabotage: Sabotage) -> Result<Vec<u32>, Failur
     }
 }
 
+/// Positions per job up to which a table of all positions is smaller, and faster to make, than a sorted list of the events.
+const DENSE: usize = 6;
+
+/// Invocations and returns in their order: the position, and twice the job's number, plus one for a return.
+fn events(jobs: &[Job]) -> Vec<(u32, u32)> {
+    let mut events = Vec::with_capacity(2 * jobs.len());
+    for (number, job) in jobs.iter().enumerate() {
+        let event = (number as u32) << 1;
+        events.push((job.invoked, event));
+        if job.returned != NEVER {
+            events.push((job.returned, event | 1));
+        }
+    }
+    let end = events.iter().map(|event| event.0).max().unwrap_or(0) as usize;
+    if end > DENSE * jobs.len() {
+        events.sort_unstable();
+        return events;
+    }
+    let mut table = vec![NONE; end + 1];
+    for (at, event) in &events {
+        table[*at as usize] = *event;
+    }
+    events.clear();
+    let taken = table.iter().enumerate().filter(|(_, event)| **event != NONE);
+    events.extend(taken.map(|(at, event)| (at as u32, *event)));
+    events
+}
+
 struct Sweep<'j> {
     jobs: &'j [Job],
     sabotage: Sabotage,
@@ -131,16 +159,8 @@ impl<'j> Sweep<'j> {
     }
 
     fn run(&mut self) -> Result<(), Stop> {
-        let mut events: Vec<u64> = Vec::with_capacity(2 * self.jobs.len());
-        for (number, job) in self.jobs.iter().enumerate() {
-            events.push(u64::from(job.invoked) << 32 | (number as u64) << 1);
-            if job.returned != NEVER {
-                events.push(u64::from(job.returned) << 32 | (number as u64) << 1 | 1);
-            }
-        }
-        events.sort_unstable();
-        for event in events {
-            let (at, number) = ((event >> 32) as u32, (event as u32) >> 1);
+        for (at, event) in events(self.jobs) {
+            let number = event >> 1;
             match event & 1 {
                 0 => self.invoke(number, at)?,
                 _ => self.complete(number, at)?,

@@ -89,6 +89,13 @@ fn draw(random: &mut Random) -> (Amounts, Calls) {
     for _ in 0..random.below(3) {
         jolt(random, &mut calls);
     }
+    // Close together, and far apart as where the history has many objects.
+    if random.below(2) == 0 {
+        for call in &mut calls {
+            call.invoked *= 1000;
+            call.returned = if call.returned == NEVER { NEVER } else { call.returned * 1000 };
+        }
+    }
     (amounts, calls)
 }
 

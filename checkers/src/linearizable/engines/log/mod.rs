@@ -91,7 +91,6 @@ fn longest(calls: &[Call<LogAction>]) -> Option<(usize, &Lists, u32)> {
 }
 
 /// The elements of the longest read, or a read that is not a beginning of it (and the elements all the same).
-#[expect(clippy::type_complexity)]
 fn beginnings(
     calls: &[Call<LogAction>],
     longest: usize,

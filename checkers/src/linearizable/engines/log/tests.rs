@@ -144,8 +144,11 @@ fn agrees_with_trying_every_order() {
                     assert!(found.pattern.is_sorted(), "{found:?}");
                     let by_itself = alone(&calls, &found.pattern, |_| None);
                     assert!(!brute_force(&model, &by_itself), "{found:?} {calls:#?}");
-                    let with_others = alone(&calls, &found.pattern, unknown);
-                    assert!(!brute_force(&model, &with_others), "{found:?} {calls:#?}");
+                    // Appends of unknown outcome have as many orders as there are permutations.
+                    if calls.len() <= 7 {
+                        let with_others = alone(&calls, &found.pattern, unknown);
+                        assert!(!brute_force(&model, &with_others), "{found:?} {calls:#?}");
+                    }
                 }
             }
             Answer::Unknown(..) => panic!("no budget is used"),
