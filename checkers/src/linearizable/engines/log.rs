@@ -1,1 +1,0 @@
-//! Append-only logs, in near-linear time.

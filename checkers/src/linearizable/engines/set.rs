@@ -1,1 +1,0 @@
-//! Sets, in near-linear time.
