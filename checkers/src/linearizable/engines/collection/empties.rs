@@ -1,6 +1,6 @@
 //! Where something can have been found empty.
 
-use super::super::super::call::Call;
+use super::super::super::call::{Call, NEVER};
 use super::cover::{Cover, chain};
 use super::{Action, Earliest, FOREVER, Mistake, Span, Spans, sorted};
 
@@ -97,7 +97,7 @@ pub(in crate::linearizable::engines) fn refuse(
         let inside = |span: &&Span| {
             span.in_to < call_of(empty).returned
                 && span.out_from > call_of(empty).invoked
-                && span.is_removed()
+                && span.out_to != NEVER
         };
         let removals = spans.values.iter().filter(inside).map(|span| span.remove);
         removals.chain([empty]).max_by_key(|removal| call_of(*removal).returned).unwrap_or(empty)
@@ -116,18 +116,22 @@ fn pattern(calls: &[Call<Action>], spans: &Spans, empty: u32, culprit: u32) -> V
         let span = &spans.values[at as usize];
         (span.is_solid() && (span.is_removed() || !helped)).then_some((at, (span.in_to, span.out_from)))
     });
-    let mut calls_of = calls_of(spans, &chain(stretches, call.invoked, call.returned));
+    let chain = chain(stretches, call.invoked, call.returned);
+    let mut calls_of = calls_of(&spans.values, &chain);
     calls_of.push(empty);
-    if calls_of.len() == 1 || calls_of.len() > HANDFUL || !calls_of.contains(&culprit) {
+    if helped && chain.iter().any(|at| spans.values[*at as usize].out_to == NEVER) {
+        calls_of.extend(&spans.unknown);
+    }
+    if chain.is_empty() || calls_of.len() > HANDFUL || !calls_of.contains(&culprit) {
         return Vec::new();
     }
     calls_of
 }
 
 /// The insertions and removals of these values.
-pub(in crate::linearizable::engines) fn calls_of(spans: &Spans, values: &[u32]) -> Vec<u32> {
+pub(in crate::linearizable::engines) fn calls_of(spans: &[Span], values: &[u32]) -> Vec<u32> {
     let of_one = |at: &u32| {
-        let span = &spans.values[*at as usize];
+        let span = &spans[*at as usize];
         [Some(span.insert), span.is_removed().then_some(span.remove)]
     };
     values.iter().flat_map(of_one).flatten().collect()

@@ -7,10 +7,12 @@
 mod add_tree;
 pub(super) mod cover;
 pub(super) mod empties;
+mod least_tree;
 #[cfg(test)]
 pub(super) mod testing;
 
 pub(super) use add_tree::AddTree;
+pub(super) use least_tree::LeastTree;
 
 use super::super::call::{Answer, Call, Contradiction, NEVER};
 use super::super::models::collection::Action;
