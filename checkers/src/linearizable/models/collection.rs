@@ -102,3 +102,160 @@ fn refuse_inexact(f: &str, operation: &View<'_>, value: ValueId) -> Result<(), M
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use schism_history::{Event, Table};
+    use serde_json::json;
+
+    use super::super::{fifo_queue::FifoQueue, stack::Stack, unordered_queue::UnorderedQueue};
+    use super::*;
+    use crate::linearizable::specification::Specification;
+
+    /// What the model makes of one operation: its action, or what it complains about.
+    fn action<S: Specification<Action = Action>>(
+        model: &S,
+        f: &str,
+        argument: serde_json::Value,
+        kind: &str,
+        result: serde_json::Value,
+    ) -> Result<Option<Action>, String> {
+        let event = |index: u64, kind: &str, value: &serde_json::Value| -> Event {
+            let text =
+                json!({"index": index, "time": index, "process": 0, "type": kind, "f": f, "value": value});
+            serde_json::from_value(text).unwrap()
+        };
+        let table = Table::from_events(&[event(0, "invoke", &argument), event(1, kind, &result)]).unwrap();
+        model.action(&table.view(0)).map_err(|misfit| match misfit {
+            Misfit::Unknown { hint } => hint.to_owned(),
+            Misfit::Malformed(problem) => problem,
+        })
+    }
+
+    #[test]
+    fn operations_are_read_as_users_write_them() {
+        let mut values = schism_history::Values::new();
+        let seven = values.int(7).unwrap();
+        let null = || json!(null);
+        assert_eq!(action(&FifoQueue, "enqueue", json!(7), "ok", json!(7)), Ok(Some(Action::Insert(seven))));
+        assert_eq!(action(&FifoQueue, "enqueue", json!(7), "ok", null()), Ok(Some(Action::Insert(seven))));
+        assert_eq!(action(&FifoQueue, "enqueue", json!(7), "info", null()), Ok(Some(Action::Insert(seven))));
+        assert_eq!(
+            action(&UnorderedQueue, "dequeue", null(), "ok", json!(7)),
+            Ok(Some(Action::Remove(seven)))
+        );
+        assert_eq!(
+            action(&UnorderedQueue, "dequeue", json!(7), "ok", json!(7)),
+            Ok(Some(Action::Remove(seven)))
+        );
+        assert_eq!(action(&UnorderedQueue, "dequeue", null(), "ok", null()), Ok(Some(Action::Empty)));
+        assert_eq!(action(&UnorderedQueue, "dequeue", null(), "info", null()), Ok(Some(Action::RemoveAny)));
+        assert_eq!(action(&Stack, "push", json!(7), "ok", null()), Ok(Some(Action::Insert(seven))));
+        assert_eq!(action(&Stack, "pop", null(), "ok", json!(7)), Ok(Some(Action::Remove(seven))));
+        assert_eq!(action(&Stack, "peek", null(), "ok", json!(7)), Ok(Some(Action::Peek(seven))));
+        assert_eq!(action(&Stack, "peek", null(), "ok", null()), Ok(Some(Action::Empty)));
+        assert_eq!(action(&Stack, "peek", null(), "info", null()), Ok(None));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let null = || json!(null);
+        let problem = |result: Result<Option<Action>, String>| result.unwrap_err();
+        assert!(problem(action(&FifoQueue, "enqueue", null(), "ok", null())).contains("needs a value"));
+        assert!(
+            problem(action(&FifoQueue, "enqueue", json!(1), "ok", json!(2))).contains("another value, 2")
+        );
+        assert!(
+            problem(action(&FifoQueue, "dequeue", json!(1), "ok", json!(2))).contains("takes no argument")
+        );
+        assert!(
+            problem(action(&FifoQueue, "dequeue", json!(1), "info", null())).contains("takes no argument")
+        );
+        assert!(problem(action(&FifoQueue, "drain", null(), "ok", json!([1]))).contains("record each"));
+        assert!(problem(action(&UnorderedQueue, "peek", null(), "ok", null())).contains("`dequeue`"));
+        assert!(problem(action(&Stack, "enqueue", json!(1), "ok", null())).contains("`push`"));
+        let inexact: serde_json::Value = serde_json::from_str("18446744073709551617").unwrap();
+        assert!(problem(action(&Stack, "push", inexact.clone(), "ok", null())).contains("lost digits"));
+        assert!(problem(action(&Stack, "pop", null(), "ok", inexact)).contains("lost digits"));
+    }
+
+    fn take(row: &mut Vec<ValueId>, place: Option<usize>) {
+        if let Some(place) = place {
+            row.remove(place);
+        }
+    }
+
+    /// Against plain vectors, which are obviously right.
+    #[test]
+    fn states_do_what_plain_rows_do() {
+        let mut random = schism_history::Random::new(3, "collections");
+        let mut values = schism_history::Values::new();
+        for _ in 0..300 {
+            let (mut line, mut stack, mut bag) =
+                (FifoQueue.initial(), Stack.initial(), UnorderedQueue.initial());
+            let (mut line_row, mut stack_row, mut bag_row) = (vec![], vec![], vec![]);
+            for _ in 0..random.below(60) {
+                let value = values.int(random.below(4) as i64).unwrap();
+                let action = match random.below(8) {
+                    0..4 => Action::Insert(value),
+                    4 | 5 => Action::Remove(value),
+                    6 => Action::RemoveAny,
+                    _ => [Action::Empty, Action::Peek(value)][random.below(2) as usize],
+                };
+                let plain = |row: &mut Vec<ValueId>, place: Option<usize>| -> bool {
+                    let next = place.map(|place| row[place]);
+                    match action {
+                        Action::Insert(value) => row.push(value),
+                        Action::Remove(value) if next == Some(value) => take(row, place),
+                        Action::RemoveAny => take(row, place),
+                        Action::Empty if row.is_empty() => {}
+                        Action::Peek(value) if next == Some(value) => {}
+                        _ => return false,
+                    }
+                    true
+                };
+                let first = (!line_row.is_empty()).then_some(0);
+                let next = FifoQueue.step(&line, &action);
+                assert_eq!(next.is_some(), plain(&mut line_row, first), "{action:?} in {line_row:?}");
+                line = next.unwrap_or(line);
+                let rebuilt = line_row.iter().fold(FifoQueue.initial(), |line, value| {
+                    FifoQueue.step(&line, &Action::Insert(*value)).unwrap()
+                });
+                assert_eq!(line, rebuilt, "{line_row:?}");
+                let with_another = FifoQueue.step(&line, &Action::Insert(value)).unwrap();
+                assert_ne!(line, with_another);
+
+                let last = stack_row.len().checked_sub(1);
+                let next = Stack.step(&stack, &action);
+                assert_eq!(next.is_some(), plain(&mut stack_row, last), "{action:?} in {stack_row:?}");
+                stack = next.unwrap_or(stack);
+                assert_eq!(
+                    stack.iter().collect::<Vec<_>>(),
+                    stack_row.iter().rev().copied().collect::<Vec<_>>()
+                );
+
+                let mut next = Vec::new();
+                UnorderedQueue.branch(&bag, &action, &mut next);
+                let mut rows: Vec<Vec<ValueId>> = Vec::new();
+                let places = (0..bag_row.len()).map(Some).chain(bag_row.is_empty().then_some(None));
+                let places = if matches!(action, Action::Insert(_)) { vec![None] } else { places.collect() };
+                for place in places {
+                    let mut row = bag_row.clone();
+                    if plain(&mut row, place) {
+                        row.sort_unstable();
+                        rows.push(row);
+                    }
+                }
+                rows.sort();
+                rows.dedup();
+                let mut sorted = next.clone();
+                sorted.sort();
+                assert_eq!(sorted, rows, "{action:?} in {bag_row:?}");
+                if let Some(state) = random.pick(&next) {
+                    bag.clone_from(state);
+                    bag_row.clone_from(state);
+                }
+            }
+        }
+    }
+}

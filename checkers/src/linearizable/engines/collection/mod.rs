@@ -8,11 +8,13 @@ mod add_tree;
 pub(super) mod cover;
 pub(super) mod empties;
 mod least_tree;
+mod sorting;
 #[cfg(test)]
 pub(super) mod testing;
 
 pub(super) use add_tree::AddTree;
 pub(super) use least_tree::LeastTree;
+use sorting::sort_by_key;
 
 use super::super::call::{Answer, Call, Contradiction, NEVER};
 use super::super::models::collection::Action;
@@ -100,13 +102,11 @@ impl Spans {
     /// bad patterns of Bouajjani, Emmi, Enea and Hamza ("On reducing linearizability to state reachability", ICALP 2015). A value that was
     /// taken out twice is left out with all its calls, since either removal may be the wrong one; what fits with it fits without it.
     pub fn new(calls: &[Call<Action>], earliest: &mut Earliest) -> Option<Self> {
-        let mut keyed: Vec<u64> = Vec::with_capacity(calls.len());
+        let mut keyed: Vec<u32> = Vec::with_capacity(calls.len());
         let (mut empties, mut unknown) = (Vec::new(), Vec::new());
         for (call, at) in calls.iter().zip(0_u32..) {
             match call.action {
-                Action::Insert(value) | Action::Remove(value) => {
-                    keyed.push(u64::from(value.raw()) << 32 | u64::from(at));
-                }
+                Action::Insert(_) | Action::Remove(_) => keyed.push(at),
                 Action::Empty if call.is_required() => empties.push(at),
                 Action::RemoveAny if call.is_required() => return None,
                 Action::RemoveAny => unknown.push(at),
@@ -114,10 +114,14 @@ impl Spans {
                 Action::Peek(_) => return None,
             }
         }
-        keyed.sort_unstable();
+        let value = |at: u32| match calls[at as usize].action {
+            Action::Insert(value) | Action::Remove(value) | Action::Peek(value) => value.raw(),
+            Action::Empty | Action::RemoveAny => 0,
+        };
+        let keyed = sort_by_key(keyed, value);
         let mut removals = vec![NONE; calls.len()];
-        for group in keyed.chunk_by(|a, b| a >> 32 == b >> 32) {
-            let members = group.iter().map(|key| *key as u32);
+        for group in keyed.chunk_by(|a, b| value(*a) == value(*b)) {
+            let members = group.iter().copied();
             let is_insertion = |at: &u32| matches!(calls[*at as usize].action, Action::Insert(_));
             let mut insertions = members.clone().filter(is_insertion);
             let (insertion, another) = (insertions.next(), insertions.next());
@@ -180,9 +184,7 @@ impl Spans {
 
 /// `0..count` in the order of a key.
 pub(super) fn sorted(count: usize, key: impl Fn(usize) -> u32) -> Vec<u32> {
-    let mut keyed: Vec<u64> = (0..count).map(|at| u64::from(key(at)) << 32 | at as u64).collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|key| key as u32).collect()
+    sort_by_key((0..count as u32).collect(), |at| key(at as usize))
 }
 
 /// Plausible mistakes in these engines. Their tests make each and require that the comparison with the brute force finds it.

@@ -33,13 +33,16 @@ use super::super::models::collection::Action;
 use super::collection::empties::{self, HANDFUL};
 use super::collection::{Earliest, Mistake, Span, Spans, sorted};
 
-pub(crate) use order::order;
-
 const NAME: &str = "queue";
 
 /// Decides the calls of one queue. `None`: a value was put in twice, or something looked at the first element.
 pub(crate) fn decide(calls: &[Call<Action>], _budget: Budget) -> Option<Decision> {
     decide_with(calls, Mistake::None)
+}
+
+/// A linearization, if [`decide`] found that there is one.
+pub(crate) fn order(calls: &[Call<Action>]) -> Option<Vec<usize>> {
+    order::build(calls)
 }
 
 fn decide_with(calls: &[Call<Action>], mistake: Mistake) -> Option<Decision> {

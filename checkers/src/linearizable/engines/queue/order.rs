@@ -16,8 +16,8 @@ struct Item {
     remove: u32,
 }
 
-/// A linearization, if `decide` found that there is one.
-pub(crate) fn order(calls: &[Call<Action>]) -> Option<Vec<usize>> {
+/// A linearization, if there is one.
+pub(super) fn build(calls: &[Call<Action>]) -> Option<Vec<usize>> {
     let items = items(calls)?;
     let sequence = sequence(&items)?;
     // Each goes in and comes out as early as those before it allow.
@@ -95,7 +95,7 @@ fn items(calls: &[Call<Action>]) -> Option<Vec<Item>> {
 fn sequence(items: &[Item]) -> Option<Vec<u32>> {
     let sorted = |key: &dyn Fn(&Item) -> u64| {
         let mut order: Vec<u32> = (0..items.len() as u32).collect();
-        order.sort_by_cached_key(|at| key(&items[*at as usize]));
+        order.sort_unstable_by_key(|at| key(&items[*at as usize]));
         order
     };
     let kinds: [(Vec<u32>, Vec<u32>); 2] = [

@@ -40,8 +40,6 @@ use super::collection::empties::{self, HANDFUL};
 use super::collection::{Earliest, FOREVER, Mistake, Span, Spans};
 use peel::Layout;
 
-pub(crate) use order::order;
-
 const NAME: &str = "stack";
 
 /// Ways to assign pops of unknown outcome that are tried at most.
@@ -51,6 +49,11 @@ const WAYS: usize = 120;
 /// pops of unknown outcome may have taken what was never popped otherwise.
 pub(crate) fn decide(calls: &[Call<Action>], budget: Budget) -> Option<Decision> {
     decide_with(calls, budget, Mistake::None)
+}
+
+/// A linearization, if [`decide`] found that there is one.
+pub(crate) fn order(calls: &[Call<Action>]) -> Option<Vec<usize>> {
+    order::build(calls)
 }
 
 fn decide_with(calls: &[Call<Action>], budget: Budget, mistake: Mistake) -> Option<Decision> {

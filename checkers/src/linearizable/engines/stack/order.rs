@@ -13,8 +13,8 @@ const OUT: u8 = 0;
 const MOMENT: u8 = 1;
 const IN: u8 = 2;
 
-/// A linearization, if `decide` found that there is one.
-pub(crate) fn order(calls: &[Call<Action>]) -> Option<Vec<usize>> {
+/// A linearization, if there is one.
+pub(super) fn build(calls: &[Call<Action>]) -> Option<Vec<usize>> {
     let mut earliest = Earliest::default();
     let spans = Spans::new(calls, &mut earliest)?;
     let budget = Budget { deadline: None, bytes: usize::MAX, visits: u64::MAX };
