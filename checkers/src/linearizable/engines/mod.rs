@@ -5,6 +5,7 @@
 //! decide (such as a register to which one value was written twice), and then the general search has to.
 
 pub(crate) mod bag;
+pub(crate) mod collection;
 pub(crate) mod counter;
 pub(crate) mod general;
 pub(crate) mod just_in_time;

@@ -2,6 +2,7 @@
 //! values come, and what each does ([`Specification`](super::Specification)). A model knows nothing of histories or engines.
 
 mod acknowledgement;
+pub(crate) mod collection;
 pub(crate) mod counter;
 pub(crate) mod fenced_lock;
 pub(crate) mod fifo_queue;
@@ -10,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod multi_register;
 pub(crate) mod mutex;
 pub(crate) mod owner_lock;
+pub(crate) mod persistent;
 pub(crate) mod register;
 pub(crate) mod set;
 pub(crate) mod stack;

@@ -1,1 +1,0 @@
-//! Queues with distinct values, in near-linear time.

@@ -1,1 +1,0 @@
-//! Stacks with distinct values.
