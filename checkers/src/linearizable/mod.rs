@@ -27,6 +27,8 @@ mod schedule;
 #[allow(dead_code)]
 mod specification;
 mod value;
+#[allow(dead_code)]
+mod witness;
 
 #[cfg(test)]
 mod differential;
@@ -136,9 +138,10 @@ pub fn check(operations: &[Operation<'_>], options: &Options) -> Result<CheckRes
         deadline: options.time_budget.and_then(|time| Some((started.checked_add(time)?, time))),
         bytes: options.memory_budget.map_or(usize::MAX, |bytes| bytes / pool.current_num_threads().max(1)),
         visits: u64::MAX,
+        cancelled: None,
     };
     let findings: Vec<Finding<'_>> =
-        pool.install(|| parts.par_iter().map(|part| decide(part, operations, budget)).collect());
+        pool.install(|| parts.par_iter().map(|part| decide(part, operations, budget.clone())).collect());
     let violating: Vec<usize> = (0..parts.len())
         .filter(|position| matches!(findings[*position].answer, Answer::Impossible(_)))
         .collect();
@@ -224,6 +227,7 @@ fn describe_unknown(parts: &[Part<'_>], findings: &[Finding<'_>], options: &Opti
             format!("the memory budget of {mebibytes} MiB ran out")
         }
         Exhausted::Visits => "the search was given up".into(),
+        Exhausted::Cancelled => "the search was called off".into(),
         Exhausted::Width => "more operations were open at once than the search can hold".into(),
     };
     let of_key = part.key.map_or(String::new(), |key| format!(" of key {key}"));
