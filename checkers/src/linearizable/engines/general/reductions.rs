@@ -17,15 +17,17 @@ pub(crate) struct Reductions {
     /// either.
     ///
     /// It would not do to look at the present state only: a write of the value that a register holds is idle, and may yet be needed
-    /// after the next write. But no specification says which actions are observers, so every action that was never seen to
-    /// change a state is *taken for one*. At each state that is reached, every such action of an open call is looked at, also
-    /// of calls that took effect. If one turns out to be no observer after it was used as one, then an order that was found is still good
-    /// (each step of it is legal), but an answer "impossible" is thrown away, and the search starts again with that knowledge.
+    /// after the next write. A specification can promise that an action is an observer (`Specification::observes`); every other
+    /// action that was never seen to change a state is *taken for one*. An order that was found is good whatever was assumed, since each
+    /// step of it is legal. Before an answer "impossible", every action that was used as an observer is tried in every state that
+    /// was met. If one turns out to be none, the answer is thrown away, and the search starts again with that knowledge.
     ///
     /// Proof that this suffices. Suppose that nothing turned up, and that a continuation was missed. In it, let `d` be the first call that
-    /// was taken for an observer and is not idle where it stands, at a state `t`. Before `d` all that was moved is idle where it stood, so
-    /// what comes before `d` can be put into the order in which the search tries it, and there it arrives at `t` while `d` is
-    /// open. There `d` was looked at, and was found not to be idle: a contradiction.
+    /// was used as an observer and is not idle where it stands, at a state `t`. All observers before `d` are idle where they stand,
+    /// so what comes before `d` can be put into the order in which the search tries it, with `d` itself perhaps idle at the front, and
+    /// there it leads to `t`. So `t` was met, and `d` was tried in it and found not to be idle: a contradiction. (It would not do to look
+    /// at the states that are met while `d` is open: the search passes the return of `d` as soon as `d` took effect, and takes
+    /// what else was open then later.)
     pub observers_at_once: bool,
     /// **Crashed calls with equal actions** take effect in the order of invocation.
     ///
@@ -56,6 +58,9 @@ pub(crate) struct Reductions {
     /// Trims the cache so often that it matters in short histories.
     #[cfg(test)]
     pub trim_always: bool,
+    /// Numbers the sets of open calls, however few.
+    #[cfg(test)]
+    pub wide_always: bool,
     /// A mistake on purpose, to see that the tests find it.
     #[cfg(test)]
     pub sabotage: Sabotage,
@@ -73,6 +78,8 @@ impl Reductions {
         helpers_first: true,
         #[cfg(test)]
         trim_always: false,
+        #[cfg(test)]
+        wide_always: false,
         #[cfg(test)]
         sabotage: Sabotage::None,
     };
@@ -97,6 +104,15 @@ impl Reductions {
         #[cfg(not(test))]
         false
     }
+
+    /// Whether to number the sets of open calls, however few; never, outside the tests of this crate.
+    #[inline]
+    pub fn always_wide(&self) -> bool {
+        #[cfg(test)]
+        return self.wide_always;
+        #[cfg(not(test))]
+        false
+    }
 }
 
 /// Plausible mistakes in the reductions. The differential test makes each of them and requires that the comparison with
@@ -107,8 +123,8 @@ pub(crate) enum Sabotage {
     None,
     /// An idle call takes effect at once, observer or not, and nobody looks again.
     IdleAtOnce,
-    /// Calls that took effect are not looked at again.
-    TakenAreForgotten,
+    /// An answer "impossible" is given without trying the observers in all states.
+    NobodyConfirms,
     /// A call that can leave the state as it is counts as idle, whatever else it can do.
     MaybeIdleAtOnce,
     /// Crashed calls take effect in the reverse order of invocation.
@@ -145,7 +161,7 @@ pub(crate) enum Sabotage {
 impl Sabotage {
     pub const ALL: [Sabotage; 17] = [
         Sabotage::IdleAtOnce,
-        Sabotage::TakenAreForgotten,
+        Sabotage::NobodyConfirms,
         Sabotage::MaybeIdleAtOnce,
         Sabotage::CrashedLatestFirst,
         Sabotage::CrashedBeforeInvoked,

@@ -13,6 +13,8 @@ use super::reductions::{Reductions, Sabotage};
 pub(super) struct Schedule<A> {
     /// The different actions.
     pub actions: Vec<A>,
+    /// By action: whether several calls have it.
+    pub repeated: Vec<bool>,
     /// By rank: what the call does.
     pub action: Vec<u32>,
     /// By rank: which of the calls given it is.
@@ -46,6 +48,11 @@ impl<A: Clone + Eq + Hash> Schedule<A> {
             })
         };
         let action_of: Vec<u32> = calls.iter().map(|call| number(&call.action)).collect();
+        let mut repeated = vec![false; actions.len()];
+        let mut met = repeated.clone();
+        for action in &action_of {
+            repeated[*action as usize] |= std::mem::replace(&mut met[*action as usize], true);
+        }
         let mut call: Vec<u32> =
             (0..calls.len() as u32).filter(|call| calls[*call as usize].is_required()).collect();
         call.sort_unstable_by_key(|call| calls[*call as usize].returned);
@@ -95,6 +102,7 @@ impl<A: Clone + Eq + Hash> Schedule<A> {
         let action = call.iter().map(|call| action_of[*call as usize]).collect();
         Self {
             actions,
+            repeated,
             action,
             call,
             returned,

@@ -15,6 +15,9 @@ const BITS: usize = 32;
 /// Searches that are started again because an action was wrongly taken for an observer; after that, none is taken for one.
 const ATTEMPTS: usize = 4;
 
+/// Pairs of a state and an observer that are looked at to confirm an answer; were there more, it is cheaper to search again.
+const CONFIRMED: usize = 1 << 25;
+
 /// What is known about an action.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
@@ -22,6 +25,8 @@ enum Manner {
     Unmoving,
     /// As above, and calls took effect at once because of it.
     Observer,
+    /// The specification says that it never changes a state.
+    Promised,
     /// It has changed a state.
     Mover,
 }
@@ -102,7 +107,11 @@ impl<'s, S: Specification> Search<'s, S> {
         budget: Budget,
     ) -> Self {
         let schedule = Schedule::new(calls, &reductions);
-        let manner = if reductions.observers_at_once { Manner::Unmoving } else { Manner::Mover };
+        let manner = |action| match reductions.observers_at_once {
+            true if specification.observes(action) => Manner::Promised,
+            true => Manner::Unmoving,
+            false => Manner::Mover,
+        };
         Self {
             states: States::new(specification),
             slots: Sets::new(schedule.width),
@@ -111,12 +120,12 @@ impl<'s, S: Specification> Search<'s, S> {
             window: Window::new(&schedule),
             stack: Vec::new(),
             order: Vec::new(),
-            manners: vec![manner; schedule.actions.len()],
+            manners: schedule.actions.iter().map(manner).collect(),
             mistaken: false,
             farthest: 0,
             meter: Meter::new(budget),
             reductions,
-            wide: schedule.width > BITS,
+            wide: schedule.width > BITS || reductions.always_wide(),
             peak: 0,
             schedule,
         }
@@ -139,20 +148,51 @@ impl<'s, S: Specification> Search<'s, S> {
 
     /// Looks for an order that passes so many returns.
     pub fn run(&mut self, goal: u32) -> End {
-        for attempt in 1.. {
-            match self.attempt(goal) {
-                Ok(true) => return End::Found,
-                Ok(false) if self.mistaken => self.start_again(attempt),
-                Ok(false) => return End::Nothing(self.farthest),
+        let mut attempts = 0;
+        loop {
+            match self.attempt(goal).and_then(|found| Ok((found, found || self.confirm()?))) {
+                Ok((true, _)) => return End::Found,
+                Ok((false, true)) => return End::Nothing(self.farthest),
+                Ok((false, false)) => {
+                    attempts += 1;
+                    self.start_again(attempts);
+                }
                 Err(limit) => return End::Unknown(limit, self.farthest),
             }
         }
-        End::Unknown(Exhausted::Visits, self.farthest)
     }
 
-    fn start_again(&mut self, attempt: usize) {
+    /// Whether no action that was taken for an observer changes any of the states that were met.
+    fn confirm(&mut self) -> Result<bool, Exhausted> {
+        if self.reductions.sabotaged(Sabotage::NobodyConfirms) {
+            return Ok(!self.mistaken);
+        }
+        let observers: Vec<u32> = (0..self.manners.len() as u32)
+            .filter(|action| self.manners[*action as usize] == Manner::Observer)
+            .collect();
+        let states = self.states.count();
+        if observers.len().saturating_mul(states) > CONFIRMED {
+            self.mistaken = true;
+            observers.iter().for_each(|action| self.manners[*action as usize] = Manner::Mover);
+            return Ok(false);
+        }
+        for action in observers {
+            for state in 0..states as u32 {
+                if state % 4096 == 0 {
+                    self.meter.look()?;
+                }
+                self.effect(state, action);
+                if self.manners[action as usize] == Manner::Mover {
+                    break;
+                }
+            }
+        }
+        Ok(!self.mistaken)
+    }
+
+    fn start_again(&mut self, attempts: usize) {
         for manner in &mut self.manners {
-            if attempt >= ATTEMPTS {
+            if attempts >= ATTEMPTS {
                 *manner = Manner::Mover;
             } else if *manner == Manner::Observer {
                 *manner = Manner::Unmoving;
@@ -265,7 +305,7 @@ impl<'s, S: Specification> Search<'s, S> {
         };
         let manner = &mut self.manners[number as usize];
         if moves && *manner != Manner::Mover {
-            self.mistaken |= *manner == Manner::Observer && !self.reductions.sabotaged(Sabotage::IdleAtOnce);
+            self.mistaken |= *manner != Manner::Unmoving && !self.reductions.sabotaged(Sabotage::IdleAtOnce);
             *manner = Manner::Mover;
         }
         effect
@@ -279,9 +319,7 @@ impl<'s, S: Specification> Search<'s, S> {
         if self.manners[action as usize] == Manner::Mover && !careless {
             return;
         }
-        // A call that took effect is looked at too: that is how a wrong assumption shows.
-        let taken = self.is_taken(configuration, rank);
-        if taken && self.reductions.sabotaged(Sabotage::TakenAreForgotten) {
+        if self.is_taken(configuration, rank) {
             return;
         }
         let state = configuration.state;
@@ -290,7 +328,7 @@ impl<'s, S: Specification> Search<'s, S> {
             || (self.reductions.sabotaged(Sabotage::MaybeIdleAtOnce)
                 && effect == Effect::Several
                 && self.states.several.contains(&state));
-        if taken || !idle {
+        if !idle {
             return;
         }
         if self.manners[action as usize] == Manner::Unmoving {
@@ -436,12 +474,19 @@ impl<'s, S: Specification> Search<'s, S> {
         let action = self.schedule.action[*rank as usize];
         let skip = self.is_taken(&frame.configuration, *rank)
             || (self.reductions.earliest_deadline_first && self.equal_first(frame, place, action))
-            || self.reductions.sabotaged(Sabotage::OnlyTheReturning);
+            || self.reductions.sabotaged(Sabotage::OnlyTheReturning)
+            || (self.reductions.sabotaged(Sabotage::CrashedBeforeRequired)
+                && self.schedule.kinds.iter().any(|(other, first)| {
+                    *other == action && !self.crashed.contains(frame.configuration.crashed, *first)
+                }));
         Some((action, if skip { Source::Skip } else { Source::Required(*rank) }))
     }
 
     /// Whether an equal call that returns before the one in this place of the window waits too.
     fn equal_first(&self, frame: &Frame, place: usize, action: u32) -> bool {
+        if !self.schedule.repeated[action as usize] {
+            return false;
+        }
         let waits = |rank: &u32| {
             self.schedule.action[*rank as usize] == action && !self.is_taken(&frame.configuration, *rank)
         };
