@@ -23,6 +23,7 @@ mod models;
 mod objects;
 mod select;
 mod specification;
+mod witness;
 
 #[cfg(test)]
 #[allow(dead_code)]

@@ -37,6 +37,20 @@ pub trait Specification: Send + Sync {
         next.extend(self.step(state, action));
     }
 
+    /// Whether `action` leaves every state in which it can happen as it is, such as a read that returned a value. A promise: the search
+    /// lets such an operation take effect as soon as it can, so a wrong `true` can make a wrong verdict. `false` is always
+    /// right: the search then finds out by itself, which costs time in long histories of many different states.
+    fn observes(&self, action: &Self::Action) -> bool {
+        let _ = action;
+        false
+    }
+
+    /// How many bytes a state takes, about, with what it owns on the heap: what the search counts against its memory budget. To be
+    /// overridden where states are large.
+    fn bytes(&self, state: &Self::State) -> usize {
+        size_of_val(state)
+    }
+
     /// Which of several independent objects the operation concerns, beyond the key in the history. Objects are checked one by one, which
     /// is as exact as checking them together (Herlihy and Wing, 1990) and much faster. An operation on several objects at once forbids it.
     fn part(&self, operation: &View<'_>) -> ValueId {

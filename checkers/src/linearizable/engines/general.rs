@@ -1,1 +1,0 @@
-//! The general search, for every model.
