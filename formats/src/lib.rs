@@ -3,15 +3,24 @@
 //! Every format reads events one after the other and pushes them into a [`Builder`], which pairs them. A format knows how its tool
 //! writes things down; it knows no models and no checkers. What a reader had to decide or leave out it says in [`Import::notes`].
 
+mod compression;
+mod detect;
 mod edn;
 mod jepsen;
 mod jsonl;
 mod porcupine;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, Read};
+use std::path::Path;
 use std::str::FromStr;
 
-use schism_history::{BuildError, Table};
+use schism_history::{BuildError, Builder, NotTuple, Table};
+
+use compression::{Compression, Cut};
 
 /// How a history is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -143,4 +152,103 @@ pub enum ImportError {
     /// The format is none that is known.
     #[error("this is no history in a known format: {0}")]
     Unrecognized(String),
+    /// With [`Keys::Tuple`], a value is no pair of key and value.
+    #[error(transparent)]
+    Tuple(#[from] NotTuple),
+}
+
+/// Reads the history at `path`, compressed or not; `-` is standard input.
+///
+/// # Errors
+/// It cannot be read, or is not a history. A file that ends too early is none: what is whole is taken, and a note says so.
+pub fn open(path: &Path, options: &Options) -> Result<Import, ImportError> {
+    if path.as_os_str() == "-" {
+        return read(io::stdin().lock(), "standard input", options);
+    }
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+    read(file, &name, options)
+}
+
+/// Reads the history that is in memory.
+///
+/// # Errors
+/// As [`open`].
+pub fn parse_bytes(bytes: &[u8], options: &Options) -> Result<Import, ImportError> {
+    read(bytes, "the input", options)
+}
+
+/// Reads a history from `input`, which errors call `name`, compressed or not.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(input: impl Read, name: &str, options: &Options) -> Result<Import, ImportError> {
+    let named =
+        |error: io::Error| ImportError::Read(io::Error::new(error.kind(), format!("{name}: {error}")));
+    let (head, input) = compression::peek(input).map_err(named)?;
+    let cut = Cut::default();
+    let result = match Compression::detect(&head) {
+        Some(how) => {
+            let (head, input) =
+                compression::peek(compression::decompress(input, how, &cut)).map_err(named)?;
+            decode(&head, input, options, &cut)
+        }
+        None => decode(&head, input, options, &cut),
+    };
+    result.map_err(|error| match error {
+        ImportError::Read(error) => named(error),
+        ImportError::Unrecognized(start) => ImportError::Unrecognized(format!("{name}: {start}")),
+        other => other,
+    })
+}
+
+fn decode(head: &[u8], mut input: impl BufRead, options: &Options, cut: &Cut) -> Result<Import, ImportError> {
+    let format = match options.format.or_else(|| detect::detect(head)) {
+        Some(format) => format,
+        None => return Err(ImportError::Unrecognized(detect::describe(head))),
+    };
+    if head.starts_with(detect::BYTE_ORDER_MARK) {
+        input.consume(detect::BYTE_ORDER_MARK.len());
+    }
+    let mut builder = Builder::new();
+    let mut notes = Vec::new();
+    if format == Format::Jsonl {
+        jsonl::read(&mut input, &mut builder, options.keys, &mut notes)?;
+    } else {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes)?;
+        whole(format)(&bytes, &mut builder, options.keys, &mut notes)?;
+    }
+    if cut.is_set() {
+        notes.push(
+            "the compressed file was cut short (its end is missing); the events before the cut were taken"
+                .into(),
+        );
+    }
+    let mut table = builder.finish();
+    match options.keys {
+        Keys::Auto => {
+            if table.keys_from_tuples() {
+                notes.push(
+                    "every value is a pair [key, value]: the first of each was taken for its key".into(),
+                );
+            }
+        }
+        Keys::Tuple => table.split_tuples()?,
+        Keys::Field | Keys::None => {}
+    }
+    Ok(Import { table, format, notes })
+}
+
+/// Reads a format that is held in memory as a whole. A reader gives each event the key of its field, if it has one and
+/// [`Keys::None`] does not forbid it; tuples are taken apart afterwards.
+type Whole = fn(&[u8], &mut Builder, Keys, &mut Vec<String>) -> Result<(), ImportError>;
+
+fn whole(format: Format) -> Whole {
+    match format {
+        Format::Jsonl => |mut bytes, builder, keys, notes| jsonl::read(&mut bytes, builder, keys, notes),
+        Format::Edn | Format::Jepsen | Format::JepsenLog | Format::PorcupineKv => {
+            |_, _, _, _| Err(ImportError::Unrecognized("this format is not read yet".into()))
+        }
+    }
 }

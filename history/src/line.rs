@@ -99,8 +99,8 @@ impl Numbering {
         LineError { column: 1, message }
     }
 
-    /// What had to be assumed or is strange, in sentences for a person.
-    pub fn notes(&self) -> Vec<String> {
+    /// What had to be assumed or is strange, in sentences for a person. `untimed` says what becomes of events without a time.
+    pub fn notes(&self, untimed: &str) -> Vec<String> {
         let mut notes = Vec::new();
         if self.without_index > 0 {
             let count = self.without_index;
@@ -109,10 +109,7 @@ impl Numbering {
         }
         if self.without_time > 0 {
             let count = self.without_time;
-            notes.push(format!(
-                "{count} events have no \"time\": each was put 1 ns after the one before it, so times in the \
-                 evidence mean nothing"
-            ));
+            notes.push(format!("{count} events have no \"time\": {untimed}"));
         }
         if let Some((line, count)) = self.time_goes_back {
             notes.push(format!(
