@@ -81,6 +81,22 @@ fn jsonl(bencher: Bencher<'_, '_>) {
     read(bencher, JSONL.as_bytes(), JSONL.len());
 }
 
+/// Transactions that append to lists and read them: values are lists of lists, and texts that differ.
+#[divan::bench(sample_count = 5)]
+fn jsonl_lists(bencher: Bencher<'_, '_>) {
+    let text = register(|line, text| {
+        let Line { index, time, process, kind, key, value, .. } = line;
+        let appended = value.unwrap_or(0);
+        let read: Vec<String> = (0..8).map(|n| (appended + n).to_string()).collect();
+        let read = if kind == "ok" { format!("[{}]", read.join(",")) } else { "null".into() };
+        let _ = writeln!(
+            text,
+            r#"{{"index":{index},"time":{time},"process":{process},"type":"{kind}","f":"txn","value":[["append",{key},{appended}],["r","k{appended}",{read}]]}}"#,
+        );
+    });
+    read(bencher, text.as_bytes(), text.len());
+}
+
 #[divan::bench(sample_count = 5)]
 fn jsonl_gzip(bencher: Bencher<'_, '_>) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
