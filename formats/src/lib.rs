@@ -3,11 +3,13 @@
 //! Every format reads events one after the other and pushes them into a [`Builder`], which pairs them. A format knows how its tool
 //! writes things down; it knows no models and no checkers. What a reader had to decide or leave out it says in [`Import::notes`].
 
+mod clojure;
 mod compression;
 mod detect;
 mod edn;
 mod jepsen;
 mod jsonl;
+mod operations;
 mod porcupine;
 #[cfg(test)]
 mod tests;
