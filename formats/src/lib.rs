@@ -12,6 +12,8 @@ mod jsonl;
 mod operations;
 mod porcupine;
 #[cfg(test)]
+mod shared_data;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -33,6 +33,11 @@ pub(crate) fn read(
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
         let (from, end) = (start, start + line.trim_ascii_end().len());
         start += line.len();
+        // Even a line that can be read may lack the end of its value.
+        if !line.ends_with(b"\n") && operations.taken() > 0 {
+            notes.push(format!("line {}, the last one, has no end and was left out", place(bytes, from).line));
+            break;
+        }
         let mut scan = Scanner::new(&bytes[..end]);
         let Some(message) = message(line) else {
             if !line.trim_ascii().is_empty() {
@@ -122,4 +127,65 @@ fn word<'a>(scan: &mut Scanner<'a>) -> Scan<Option<&'a str>> {
         return Ok(None);
     }
     scan.text(token).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+    use schism_history::{Builder, Table};
+
+    use super::*;
+
+    fn read(text: &str) -> Result<(Table, String), ImportError> {
+        let (mut builder, mut notes) = (Builder::new(), Vec::new());
+        super::read(text.as_bytes(), &mut builder, Keys::Auto, &mut notes)?;
+        Ok((builder.finish(), notes.join("; ")))
+    }
+
+    #[test]
+    fn lines_of_old_and_new_logs_are_read() {
+        let (table, notes) = read(
+            "INFO  jepsen.core - Running\n\
+             INFO  jepsen.util - 0\t:invoke\t:read\tnil\n\
+             INFO  jepsen.util - :nemesis\t:info\t:start\t\"Cut off {:n1 #{:n2}}\"\n\
+             INFO  jepsen.util - 0\t:fail\t:read\t:timed-out\n\n\
+             2024-01-01 10:00:00,000{GMT}\tINFO\t[jepsen worker 1] jepsen.util: 1\t:invoke\t:cas\t[1 2]\n\
+             2024-01-01 10:00:00,000{GMT}\tINFO\t[jepsen worker 1] jepsen.util: 1\t:info\t:cas\t[1 2]\t[:down \"x\"]\n\
+             INFO jepsen.util - Everything looks good!\n\
+             INFO jepsen.util - 1\t:invoke\t:txn\t[[:r 1 nil]]\r\n\
+             INFO jepsen.util - 1\t:ok\t:txn\t[[:r 1 2]]",
+        )
+        .unwrap();
+        assert_eq!(
+            notes,
+            "line 10, the last one, has no end and was left out; 2 lines are not operations and were left out, the first in line 1; \
+             1 times a process goes on after an unknown outcome; each time it was taken for a new process of the same number"
+        );
+        let views: Vec<String> = table
+            .views()
+            .map(|view| format!("{view:?} {:?}", view.error().map(|error| table.values.show(error))))
+            .collect();
+        assert_eq!(
+            views,
+            [
+                "0 read null Fail Some(\"\\\":timed-out\\\"\")",
+                "1 cas [1,2] Unknown Some(\"[\\\":down\\\",\\\"x\\\"]\")",
+                "1 txn [[\"r\",1,null]] Unknown None",
+            ]
+        );
+        assert_eq!(table.events(), 6);
+    }
+
+    #[test]
+    fn errors_say_where() {
+        let line = "INFO  jepsen.util - 0\t:invoke\t:read\tnil\n";
+        let error = |more: &str| read(&format!("{line}{more}\n")).unwrap_err().to_string();
+        assert_eq!(error("INFO  jepsen.util - 0\t:ok\t:read\t1x"), "line 2, column 33: `1x` is no number");
+        assert!(error("INFO  jepsen.util - 0\t:ok\t:read").contains("line 2, column 1: the input ends"));
+        assert!(error("INFO  jepsen.util - 0\t:done\t:read\t1").contains(":type is done"));
+        assert!(error(line.trim_end()).contains("still open"));
+        assert!(read("nothing\n").unwrap_err().to_string().contains("no line is an operation"));
+        assert!(read("").is_ok());
+    }
 }

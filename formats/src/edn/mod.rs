@@ -163,11 +163,8 @@ fn read_op<'a>(
                 break;
             }
             b':' => {}
-            _ => {
-                scan.skip_form()?;
-                scan.skip_form()?;
-                continue;
-            }
+            // Anything goes in a map, but nothing else in an operation: a quote is missing somewhere, more likely.
+            _ => return scan.bad(scan.at, "a field such as :type was expected, or the end of the map"),
         }
         match scan.token() {
             b":process" => op.process = read_process(scan)?,

@@ -21,6 +21,9 @@ pub(crate) struct Scanner<'a> {
     due: Vec<u8>,
 }
 
+/// What every operation has, or nearly every.
+const OPERATION: [&[u8]; 2] = [b":process", b":invoke"];
+
 const SPACE: u8 = 1;
 const DELIMITER: u8 = 2;
 
@@ -140,8 +143,13 @@ impl<'a> Scanner<'a> {
                 Some(_) => at += 1,
             }
         }
+        let inside = &self.bytes[from..at];
+        // Clojure prints a line's end as `\n`. If there is one, the quote may have been lost, and operations with it.
+        if inside.contains(&b'\n') && OPERATION.iter().any(|word| inside.windows(word.len()).any(|at| at == *word)) {
+            return self.bad(from - 1, "this string has operations in it: its closing quote is missing");
+        }
         self.at = at + 1;
-        Ok((&self.bytes[from..at], escapes))
+        Ok((inside, escapes))
     }
 
     /// A character, from its backslash on: at least one byte, also if that is a delimiter, and the rest of a token.
