@@ -35,7 +35,8 @@ pub(crate) fn read(
         start += line.len();
         // Even a line that can be read may lack the end of its value.
         if !line.ends_with(b"\n") && operations.taken() > 0 {
-            notes.push(format!("line {}, the last one, has no end and was left out", place(bytes, from).line));
+            notes
+                .push(format!("line {}, the last one, has no end and was left out", place(bytes, from).line));
             break;
         }
         let mut scan = Scanner::new(&bytes[..end]);

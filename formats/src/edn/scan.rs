@@ -145,7 +145,9 @@ impl<'a> Scanner<'a> {
         }
         let inside = &self.bytes[from..at];
         // Clojure prints a line's end as `\n`. If there is one, the quote may have been lost, and operations with it.
-        if inside.contains(&b'\n') && OPERATION.iter().any(|word| inside.windows(word.len()).any(|at| at == *word)) {
+        if inside.contains(&b'\n')
+            && OPERATION.iter().any(|word| inside.windows(word.len()).any(|at| at == *word))
+        {
             return self.bad(from - 1, "this string has operations in it: its closing quote is missing");
         }
         self.at = at + 1;

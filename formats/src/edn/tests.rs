@@ -78,9 +78,12 @@ fn values_of_all_kinds() {
         ("(1 [2,,3] ())", json!([1, [2, 3], []])),
         ("#{3 1 2}", json!([1, 2, 3])),
         ("{:a 1, \"b\" {:c nil}}", json!({":a": 1, "b": {":c": null}})),
-        ("{1 2, \"1\" 3, [1 :x] 4, nil 5, \"nil\" 6, \"null\" 7, true 8}", json!({
-            "1": 2, "\"1\"": 3, "[1,\":x\"]": 4, "null": 5, "nil": 6, "\"null\"": 7, "true": 8
-        })),
+        (
+            "{1 2, \"1\" 3, [1 :x] 4, nil 5, \"nil\" 6, \"null\" 7, true 8}",
+            json!({
+                "1": 2, "\"1\"": 3, "[1,\":x\"]": 4, "null": 5, "nil": 6, "\"null\"": 7, "true": 8
+            }),
+        ),
         ("#:a{:b 1, :c/d 2, :_/e 3, \"f\" 4}", json!({":a/b": 1, ":c/d": 2, ":e": 3, "f": 4})),
         ("#inst \"2020-01-01T00:00:00Z\"", json!("2020-01-01T00:00:00Z")),
         ("#foo.Bar{:a #baz [1]}", json!({":a": [1]})),
@@ -100,16 +103,21 @@ fn values_of_all_kinds() {
             _ => assert_eq!(value(form), expected, "{form}"),
         }
     }
-    let (table, _) = read("{:process 0 :type :invoke :f :w :value [123456789012345678901234567890N]}").unwrap();
+    let (table, _) =
+        read("{:process 0 :type :invoke :f :w :value [123456789012345678901234567890N]}").unwrap();
     assert!(table.values.is_inexact(table.rows()[0].argument));
 }
 
 #[test]
 fn a_string_and_a_keyword_are_never_taken_for_each_other() {
     let op = |value: &str| format!("{{:process 0 :type :invoke :f :w :value {value}}}\n");
-    for (first, second) in
-        [(":a", "\":a\""), ("\"'a\"", "a"), ("\\a", "\"\\\\a\""), ("\"'3/4\"", "3/4"), ("\"'##NaN\"", "##NaN")]
-    {
+    for (first, second) in [
+        (":a", "\":a\""),
+        ("\"'a\"", "a"),
+        ("\\a", "\"\\\\a\""),
+        ("\"'3/4\"", "3/4"),
+        ("\"'##NaN\"", "##NaN"),
+    ] {
         for both in [format!("[{first} {second}]"), format!("[{second} {first}]")] {
             let (line, _, problem) = problem(read(format!("\n{}", op(&both))));
             assert!(line == 2 && problem.contains("cannot be told apart"), "{both}: {problem}");
@@ -117,7 +125,8 @@ fn a_string_and_a_keyword_are_never_taken_for_each_other() {
         assert!(read(op(&format!("[{first} {first}]"))).is_ok() && read(op(second)).is_ok());
     }
     // In an error nobody compares them.
-    let text = format!("{}{}", op(":a"), "{:process 0 :type :info :f :w :value nil :error [:a \":a\" \":b\" :b]}\n");
+    let text =
+        format!("{}{}", op(":a"), "{:process 0 :type :info :f :w :value nil :error [:a \":a\" \":b\" :b]}\n");
     assert!(read(text).is_ok());
 }
 
@@ -195,7 +204,9 @@ fn what_was_decided_is_said() {
          operations that name no process were taken for those of one process, number 1000000000"
     );
     assert_eq!(
-        notes(&format!("{open}{{:process :a :type :invoke :f :w :value 1}}{{:process :b :type :info :f :x}}")),
+        notes(&format!(
+            "{open}{{:process :a :type :invoke :f :w :value 1}}{{:process :b :type :info :f :x}}"
+        )),
         "process :a was given the number 1000000000\n\
          process :b invokes nothing; its events only count, as the nemesis' do"
     );
@@ -204,7 +215,8 @@ fn what_was_decided_is_said() {
         notes(&[open, crash].concat().repeat(3)),
         "2 times a process goes on after an unknown outcome; each time it was taken for a new process of the same number"
     );
-    let (table, _) = read("{:process -1 :type :invoke :f :r}{:process 1000000000 :type :invoke :f :r}").unwrap();
+    let (table, _) =
+        read("{:process -1 :type :invoke :f :r}{:process 1000000000 :type :invoke :f :r}").unwrap();
     assert_eq!(table.views().map(|view| view.process()).collect::<Vec<_>>(), [1_000_000_000, 1_000_000_001]);
 }
 
@@ -257,8 +269,16 @@ fn errors_say_where_and_what() {
         ("{:process 1 :f :r :value 'a}", (2, 26), "code was found where a value was expected"),
         ("{:process 1 :f :r :value}", (2, 25), "`}` was found where a value was expected"),
         ("{:process 1 :f :r :value # }", (2, 26), "`#` stands alone; a tag, a set or `#_` was expected"),
-        ("{:process 1 :type :done :f :read :value 1}", (2, 1), "the operation's :type is done; :invoke, :ok, :fail or :info was expected"),
-        ("{:process 1 :type :ok :f :write :value 1}", (2, 0), "event 1: process 1 completes write, but what it invoked at event 0 is read"),
+        (
+            "{:process 1 :type :done :f :read :value 1}",
+            (2, 1),
+            "the operation's :type is done; :invoke, :ok, :fail or :info was expected",
+        ),
+        (
+            "{:process 1 :type :ok :f :write :value 1}",
+            (2, 0),
+            "event 1: process 1 completes write, but what it invoked at event 0 is read",
+        ),
     ];
     for (text, (line, column), expected) in cases {
         let result = read(format!("{open}{text}"));
@@ -282,11 +302,13 @@ fn errors_say_where_and_what() {
 #[test]
 fn deep_nesting_needs_no_deep_stack() {
     let deep = |open: &str, close: &str, times: usize| [open.repeat(times), close.repeat(times)].concat();
-    for (open, close) in [("[", "]"), ("#{", "}"), ("{1 [", "]}"), ("(", ")"), ("#a [", "]"), ("^:a [", "]")] {
+    for (open, close) in [("[", "]"), ("#{", "}"), ("{1 [", "]}"), ("(", ")"), ("#a [", "]"), ("^:a [", "]")]
+    {
         assert!(argument(&deep(open, close, 250), ":w").is_ok(), "{open}");
         let error = argument(&deep(open, close, 100_000), ":w").unwrap_err().to_string();
         assert!(error.contains("nested more than 512 deep"), "{open}: {error}");
-        let unwanted = format!("{{:process 0 :type :invoke :f :w :value 1 :x {}}}", deep(open, close, 100_000));
+        let unwanted =
+            format!("{{:process 0 :type :invoke :f :w :value 1 :x {}}}", deep(open, close, 100_000));
         assert!(read(unwanted).is_ok(), "{open}");
     }
     for open in ["#_", "#a ", "^a ", "[", "{", "#_#a ^", "#{", "(("] {
@@ -324,7 +346,8 @@ fn print(random: &mut Random, depth: u64, text: &mut String) -> Value {
             json!(value)
         }
         5 => {
-            let name: String = (0..1 + random.below(4)).map(|_| *random.pick(&['a', 'Z', '-', '?', '9']).unwrap()).collect();
+            let name: String =
+                (0..1 + random.below(4)).map(|_| *random.pick(&['a', 'Z', '-', '?', '9']).unwrap()).collect();
             write!(text, ":k{name}").unwrap();
             json!(format!(":k{name}"))
         }
@@ -351,7 +374,8 @@ fn print(random: &mut Random, depth: u64, text: &mut String) -> Value {
             json!(value)
         }
         8 | 9 => {
-            let (open, close) = *random.pick(&[("[", "]"), ("(", ")"), ("#t [", "]"), ("^{:m [1]}(", ")")]).unwrap();
+            let (open, close) =
+                *random.pick(&[("[", "]"), ("(", ")"), ("#t [", "]"), ("^{:m [1]}(", ")")]).unwrap();
             text.push_str(open);
             let mut items = Vec::new();
             for _ in 0..random.below(5) {
@@ -427,7 +451,11 @@ fn mutations_never_panic() {
     for process in 0..8 {
         let mut form = String::new();
         print(&mut random, 0, &mut form);
-        writeln!(whole, "{{:index {process}, :process {process}, :type :invoke, :f :w, :value {form}, :time 1}}").unwrap();
+        writeln!(
+            whole,
+            "{{:index {process}, :process {process}, :type :invoke, :f :w, :value {form}, :time 1}}"
+        )
+        .unwrap();
         writeln!(whole, "#x.Op{{:process {process}, :type :info, :f :w, :error [:a \"b\\n\" #e {{:c 1.5}} \\a], :value {form}}}").unwrap();
     }
     let (mut good, mut bad) = (0, 0);
