@@ -251,8 +251,8 @@ type Whole = fn(&[u8], &mut Builder, Keys, &mut Vec<String>) -> Result<(), Impor
 fn whole(format: Format) -> Whole {
     match format {
         Format::Jsonl => |mut bytes, builder, keys, notes| jsonl::read(&mut bytes, builder, keys, notes),
-        Format::Edn | Format::Jepsen | Format::JepsenLog | Format::PorcupineKv => {
-            |_, _, _, _| Err(ImportError::Unrecognized("this format is not read yet".into()))
-        }
+        Format::Edn | Format::PorcupineKv => edn::read,
+        Format::Jepsen => jepsen::read,
+        Format::JepsenLog => porcupine::read,
     }
 }

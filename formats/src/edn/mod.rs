@@ -189,7 +189,7 @@ fn read_op<'a>(
                 op.value = valuer.value(scan, builder.values(), within)?;
                 postponed = None;
             }
-            b":key" if matches!(keys, Keys::Auto | Keys::Field) => {
+            b":key" if keys != Keys::None => {
                 let key = valuer.value(scan, builder.values(), Within::Elsewhere)?;
                 op.key = if key == ValueId::NULL { ValueId::ABSENT } else { key };
             }

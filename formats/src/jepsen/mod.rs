@@ -232,7 +232,7 @@ impl Reader<'_, '_> {
         };
         let other = |name: &str| values.field(raw.others, name).filter(|id| *id != ValueId::NULL);
         let node = other(":node").and_then(|node| values.as_str(node)).map(str::to_owned);
-        let keyed = matches!(self.keys, Keys::Auto | Keys::Field);
+        let keyed = self.keys != Keys::None;
         let key = other(":key").filter(|_| keyed).unwrap_or(ValueId::ABSENT);
         let error = other(":error").unwrap_or(ValueId::ABSENT);
         let mut value = raw.value;
