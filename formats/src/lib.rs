@@ -3,12 +3,16 @@
 //! Every format reads events one after the other and pushes them into a [`Builder`], which pairs them. A format knows how its tool
 //! writes things down; it knows no models and no checkers. What a reader had to decide or leave out it says in [`Import::notes`].
 
+mod clojure;
 mod compression;
 mod detect;
 mod edn;
 mod jepsen;
 mod jsonl;
+mod operations;
 mod porcupine;
+#[cfg(test)]
+mod shared_data;
 #[cfg(test)]
 mod tests;
 
@@ -247,8 +251,8 @@ type Whole = fn(&[u8], &mut Builder, Keys, &mut Vec<String>) -> Result<(), Impor
 fn whole(format: Format) -> Whole {
     match format {
         Format::Jsonl => |mut bytes, builder, keys, notes| jsonl::read(&mut bytes, builder, keys, notes),
-        Format::Edn | Format::Jepsen | Format::JepsenLog | Format::PorcupineKv => {
-            |_, _, _, _| Err(ImportError::Unrecognized("this format is not read yet".into()))
-        }
+        Format::Edn | Format::PorcupineKv => edn::read,
+        Format::Jepsen => jepsen::read,
+        Format::JepsenLog => porcupine::read,
     }
 }

@@ -4,6 +4,8 @@
 //! files, other tools' files, a run that is still going on. Values are numbered once ([`Values`]), so that ten million operations
 //! fit into half a gigabyte.
 
+#[cfg(test)]
+mod tests;
 mod tuples;
 
 use std::fmt;

@@ -65,32 +65,31 @@ impl<'l> Cursor<'l, '_> {
     fn event(&mut self) -> Option<Found<'l>> {
         let (mut index, mut time, mut process, mut kind, mut f) = (None, None, None, None, None);
         let (mut key, mut value, mut node, mut error) = (None, None, None, None);
-        let mut unknown = [""; UNKNOWN];
+        let mut unknown = [&b""[..]; UNKNOWN];
         let mut unknowns = 0;
         self.space();
         self.expect(b'{')?;
         loop {
             self.space();
             self.expect(b'"')?;
-            let name = self.text()?;
-            self.space();
-            self.expect(b':')?;
-            self.space();
+            let name = self.raw()?;
+            self.colon()?;
             // A field that comes twice is for the general parser.
             let twice = match name {
-                "index" => index.replace(self.natural()?).is_some(),
-                "time" => time.replace(self.natural()?).is_some(),
-                "process" => process.replace(self.natural()?).is_some(),
-                "type" => kind.replace(self.kind()?).is_some(),
-                "f" => {
+                b"index" => index.replace(self.natural()?).is_some(),
+                b"time" => time.replace(self.natural()?).is_some(),
+                b"process" => process.replace(self.natural()?).is_some(),
+                b"type" => kind.replace(self.kind()?).is_some(),
+                b"f" => {
                     self.expect(b'"')?;
                     f.replace(self.text()?).is_some()
                 }
-                "key" => key.replace(self.value(0)?).is_some(),
-                "value" => value.replace(self.value(0)?).is_some(),
-                "node" => node.replace(self.optional_text()?).is_some(),
-                "error" => error.replace(self.value(0)?).is_some(),
+                b"key" => key.replace(self.value(0)?).is_some(),
+                b"value" => value.replace(self.value(0)?).is_some(),
+                b"node" => node.replace(self.optional_text()?).is_some(),
+                b"error" => error.replace(self.value(0)?).is_some(),
                 other => {
+                    std::str::from_utf8(other).ok()?;
                     let before = unknown.get(..unknowns)?.contains(&other);
                     *unknown.get_mut(unknowns)? = other;
                     unknowns += 1;
@@ -158,16 +157,27 @@ impl<'l> Cursor<'l, '_> {
         }
     }
 
-    /// A text without escapes, whose opening quote is already behind.
+    /// A text without escapes, whose opening quote is already behind. Stays where it is if there is none.
     #[inline]
     fn text(&mut self) -> Option<&'l str> {
+        let start = self.at;
+        let text = std::str::from_utf8(self.raw()?).ok();
+        if text.is_none() {
+            self.at = start;
+        }
+        text
+    }
+
+    /// The bytes of such a text, which may be no UTF-8.
+    #[inline]
+    fn raw(&mut self) -> Option<&'l [u8]> {
         let rest = self.bytes.get(self.at..)?;
         let length = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < 0x20)?;
         if rest[length] != b'"' {
             return None;
         }
         self.at += length + 1;
-        std::str::from_utf8(&rest[..length]).ok()
+        Some(&rest[..length])
     }
 
     fn optional_text(&mut self) -> Option<Option<&'l str>> {
@@ -181,11 +191,11 @@ impl<'l> Cursor<'l, '_> {
     #[inline]
     fn kind(&mut self) -> Option<Kind> {
         self.expect(b'"')?;
-        match self.text()? {
-            "invoke" => Some(Kind::Invoke),
-            "ok" => Some(Kind::Ok),
-            "fail" => Some(Kind::Fail),
-            "info" => Some(Kind::Info),
+        match self.raw()? {
+            b"invoke" => Some(Kind::Invoke),
+            b"ok" => Some(Kind::Ok),
+            b"fail" => Some(Kind::Fail),
+            b"info" => Some(Kind::Info),
             _ => None,
         }
     }
@@ -310,6 +320,7 @@ impl<'l> Cursor<'l, '_> {
         Some(id)
     }
 
+    #[inline]
     fn colon(&mut self) -> Option<()> {
         self.space();
         self.expect(b':')?;

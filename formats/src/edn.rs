@@ -1,1 +1,0 @@
-//! Clojure notation.

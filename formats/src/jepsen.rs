@@ -1,1 +1,0 @@
-//! Jepsen's binary files.
