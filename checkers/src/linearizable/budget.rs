@@ -33,7 +33,7 @@ pub(crate) enum Exhausted {
 
 impl Budget {
     /// No limit.
-    #[cfg_attr(not(test), allow(dead_code))]
+
     pub const UNLIMITED: Self = Self { deadline: None, bytes: usize::MAX, visits: u64::MAX, cancelled: None };
 
     /// Only the count of visits is limited.

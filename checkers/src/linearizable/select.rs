@@ -61,11 +61,11 @@ impl FromStr for Engine {
 /// The engines of a model.
 pub(super) struct Engines<'e, A> {
     /// The polynomial one.
-    pub special: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Option<Decision> + Sync)>,
+    pub special: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Option<Decision> + Sync + 'e)>,
     /// The breadth-first search.
-    pub just_in_time: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync)>,
+    pub just_in_time: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync + 'e)>,
     /// The general search.
-    pub search: &'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync),
+    pub search: &'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync + 'e),
 }
 
 impl<A> Engines<'_, A> {
@@ -87,7 +87,7 @@ impl<A> Engines<'_, A> {
     }
 
     fn fastest(&self, calls: &[Call<A>], budget: Budget) -> Decision {
-        if let Some(decision) = self.special.and_then(|special| special(calls, budget))
+        if let Some(decision) = self.special.and_then(|special| special(calls, budget.clone()))
             && !is_unknown(&decision)
         {
             return decision;
@@ -95,7 +95,7 @@ impl<A> Engines<'_, A> {
         let Some(just_in_time) = self.just_in_time else { return (self.search)(calls, budget) };
         // Breadth-first is bounded by what is open at once, depth-first finds an order sooner where there are many. Neither is always
         // the better one, so the second gets what the first leaves.
-        let first = just_in_time(calls, half(budget));
+        let first = just_in_time(calls, half(budget.clone()));
         if !is_unknown(&first) {
             return first;
         }

@@ -1,7 +1,24 @@
 //! Checks an order of calls, independently of the engine that found it.
 
+use serde::Serialize;
+use serde_json::Value;
+
 use super::call::Call;
 use super::specification::Specification;
+
+/// An order of the operations of one object.
+#[derive(Clone, Debug, Serialize)]
+pub struct Witness {
+    /// The object's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Value>,
+    /// Which part of the key the object is, if the model has parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Value>,
+    /// Event indices of the invocations, in an order that fits. Operations of unknown outcome that need not have happened may be
+    /// absent, as are those that constrain nothing. Or why there is none.
+    pub order: Result<Vec<u64>, String>,
+}
 
 /// Checks that `order` (indices into `calls`) explains the history: every call that took effect is in it exactly once, every other one at
 /// most once, what returned before another was invoked comes before it, and the specification allows each step.

@@ -4,8 +4,9 @@ use schism_history::{Outcome, View};
 
 use super::super::call::{Call, NEVER};
 use super::super::specification::Specification;
+use super::minimal::{self, Core};
 use super::words::{began, between, capital, ended, short, short_key};
-use super::{Failure, minimal, orders};
+use super::{Failure, orders};
 use crate::Violation;
 
 /// Operations that a list shows at most.
@@ -13,8 +14,13 @@ const LISTED: usize = 24;
 
 /// The contradiction in the history of an object that an engine found impossible.
 pub(in super::super) fn explain<S: Specification>(failure: &Failure<'_, S>) -> Violation {
+    let Failure { specification, calls, contradiction, .. } = *failure;
+    tell(failure, &minimal::core(specification, calls, contradiction, failure.decide, failure.sharing))
+}
+
+/// Says what the contradiction is.
+pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> Violation {
     let Failure { specification, table, calls, .. } = *failure;
-    let core = minimal::core(specification, calls, failure.contradiction, failure.decide, failure.sharing);
     let row = |call: usize| calls.get(call).map_or(0, |call| call.source);
     let view = |call: usize| table.view(row(call) as usize);
     let culprit = view(core.culprit);

@@ -8,9 +8,9 @@
 
 use rustc_hash::FxHashMap;
 
-use super::super::Decide;
 use super::super::budget::Budget;
 use super::super::call::{Answer, Call, Contradiction, NEVER};
+use super::super::checker::Decide;
 use super::super::specification::{Removal, Specification};
 
 /// Configurations one trial may visit; a trial that needs more counts as possible, which is always safe.
@@ -32,7 +32,7 @@ pub(super) struct Core {
 }
 
 struct Trials<'a, S: Specification> {
-    decide: &'a Decide<S>,
+    decide: &'a Decide<'a, S>,
     left: u64,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn core<S: Specification>(
     specification: &S,
     calls: &[Call<S::Action>],
     contradiction: &Contradiction,
-    decide: &Decide<S>,
+    decide: &Decide<'_, S>,
     sharing: usize,
 ) -> Core {
     let mut trials = Trials::<S> { decide, left: (TOTAL / sharing.max(1) as u64).max(SHARE) };

@@ -6,6 +6,7 @@
 //! whatever all others did.
 
 pub(super) mod general;
+pub(super) mod key_value;
 mod minimal;
 mod orders;
 pub(super) mod register;
@@ -13,8 +14,8 @@ mod words;
 
 use schism_history::{OPEN, Table, ValueId, View};
 
-use super::Decide;
 use super::call::{Call, Contradiction};
+use super::checker::Decide;
 use super::specification::Specification;
 use crate::Violation;
 
@@ -30,7 +31,7 @@ pub(super) struct Failure<'a, S: Specification> {
     pub calls: &'a [Call<S::Action>],
     pub contradiction: &'a Contradiction,
     /// Decides parts of it.
-    pub decide: &'a Decide<S>,
+    pub decide: &'a Decide<'a, S>,
     /// How many objects are explained, which share the effort.
     pub sharing: usize,
 }

@@ -19,6 +19,8 @@ use super::super::specification::{Misfit, Specification};
 pub struct Register {
     /// Whether it has compare-and-set.
     pub cas: bool,
+    /// Its value at first.
+    pub initial: ValueId,
 }
 
 impl Specification for Register {
@@ -26,7 +28,7 @@ impl Specification for Register {
     type State = ValueId;
 
     fn initial(&self) -> ValueId {
-        ValueId::NULL
+        self.initial
     }
 
     fn action(&self, operation: &View<'_>) -> Result<Option<Action<ValueId>>, Misfit> {

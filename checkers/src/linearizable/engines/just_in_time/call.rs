@@ -9,7 +9,7 @@ use super::super::super::models::register::Action;
 /// A value of one register.
 pub(crate) type Number = u32;
 
-/// The initial value: null.
+/// The initial value.
 pub(crate) const INITIAL: Number = 0;
 
 /// The return of a call that never returns.
@@ -37,9 +37,9 @@ pub(crate) struct Numbering {
 
 impl Numbering {
     /// The calls with numbered values, and the numbering.
-    pub fn of(calls: &[Call<Action<ValueId>>]) -> (Vec<RegisterCall>, Self) {
+    pub fn of(calls: &[Call<Action<ValueId>>], initial: ValueId) -> (Vec<RegisterCall>, Self) {
         let mut numbering = Self { known: FxHashMap::default(), values: Vec::new() };
-        numbering.number(ValueId::NULL);
+        numbering.number(initial);
         let calls = calls
             .iter()
             .map(|call| RegisterCall {

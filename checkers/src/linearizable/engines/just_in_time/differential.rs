@@ -1,7 +1,7 @@
 //! The search against the brute force of `tests/support`, with every reduction on and off, and with every mistake
 //! of [`Sabotage`] made on purpose: a comparison that would not notice a broken reduction proves nothing.
 
-use schism_history::{Event, Outcome, Random, Table};
+use schism_history::{Event, Outcome, Random, Table, ValueId};
 
 use super::super::super::budget::Budget;
 use super::super::super::call::{Call, NEVER};
@@ -22,12 +22,12 @@ fn decide(events: &[Event], reductions: Reductions) -> bool {
         .views()
         .filter(|view| view.outcome() != Outcome::Fail)
         .filter_map(|view| {
-            let action = Register { cas: true }.action(&view).unwrap()?;
+            let action = Register { cas: true, initial: ValueId::NULL }.action(&view).unwrap()?;
             let returned = if view.outcome() == Outcome::Ok { view.row.completed } else { NEVER };
             Some(Call { action, invoked: view.row.invoked, returned, source: 0 })
         })
         .collect();
-    let (calls, numbering) = Numbering::of(&calls);
+    let (calls, numbering) = Numbering::of(&calls, ValueId::NULL);
     match super::decide(&calls, numbering.count(), reductions, Budget::visits(u64::MAX)).0 {
         Answer::Linearizable => true,
         Answer::Impossible(_) => false,

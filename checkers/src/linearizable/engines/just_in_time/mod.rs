@@ -60,9 +60,9 @@ pub(crate) fn decide(
     }
 }
 
-/// Decides the calls of any register.
-pub(crate) fn decide_calls(calls: &[Call<Action<ValueId>>], budget: Budget) -> Decision {
-    let (calls, numbering) = Numbering::of(calls);
+/// Decides the calls of any register that has the value `initial` at first.
+pub(crate) fn decide_calls(calls: &[Call<Action<ValueId>>], initial: ValueId, budget: Budget) -> Decision {
+    let (calls, numbering) = Numbering::of(calls, initial);
     let (answer, _) = decide(&calls, numbering.count(), Reductions::ALL, budget);
     let answer = match answer {
         Answer::Linearizable => Verdict::Linearizable,

@@ -17,7 +17,7 @@ const IN: u8 = 2;
 pub(super) fn build(calls: &[Call<Action>]) -> Option<Vec<usize>> {
     let mut earliest = Earliest::default();
     let spans = Spans::new(calls, &mut earliest)?;
-    let budget = Budget { deadline: None, bytes: usize::MAX, visits: u64::MAX };
+    let budget = Budget::UNLIMITED;
     let solution = solve(calls, &spans, earliest, &mut Meter::new(budget), Mistake::None);
     let Ok(Some(Solution::Fits(values))) = solution else { return None };
     let layout = Layout::new(&values, Mistake::None);

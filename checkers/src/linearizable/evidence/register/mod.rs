@@ -8,11 +8,13 @@ mod core;
 mod pattern;
 mod words;
 
+use rustc_hash::FxHashSet;
 use schism_history::{Table, ValueId, View};
 use serde_json::Value;
 
+use super::super::call::Call;
 use super::super::engines::just_in_time::{NEVER, Numbering, RegisterCall};
-use super::super::models::register::Register;
+use super::super::models::register::{Action, Register};
 use super::Failure;
 use crate::Violation;
 
@@ -35,20 +37,40 @@ struct Scene<'a> {
     culprit: usize,
 }
 
+/// The calls up to the culprit's return, and the culprit among them; what returned later is open. Reads among those are left
+/// out.
+fn past(calls: &[RegisterCall], culprit: usize) -> (Vec<RegisterCall>, usize) {
+    let end = calls.get(culprit).map_or(NEVER, |call| call.returned);
+    let mut past: Vec<RegisterCall> = calls.iter().filter(|call| call.invoked < end).copied().collect();
+    for call in &mut past {
+        if call.returned > end {
+            call.returned = NEVER;
+        }
+    }
+    past.retain(|call| call.returned != NEVER || call.action.produces().is_some());
+    let source = calls.get(culprit).map_or(0, |call| call.source);
+    let culprit = past.iter().position(|call| call.source == source).unwrap_or(0);
+    (past, culprit)
+}
+
+/// A small set of `calls` (indices) that are impossible together, whatever the others did.
+pub(super) fn shrunk(
+    calls: &[Call<Action<ValueId>>],
+    initial: ValueId,
+    culprit: usize,
+    sharing: usize,
+) -> Vec<usize> {
+    let (numbered, numbering) = Numbering::of(calls, initial);
+    let (past, culprit) = past(&numbered, culprit);
+    let core = Core::new(&past, numbering.count(), sharing).shrink(culprit);
+    let sources: FxHashSet<u32> = core.iter().map(|call| past[*call].source as u32).collect();
+    (0..calls.len()).filter(|call| sources.contains(&calls[*call].source)).collect()
+}
+
 impl<'a> Scene<'a> {
     fn new(failure: &Failure<'a, Register>) -> Self {
-        let (calls, numbering) = Numbering::of(failure.calls);
-        let culprit = failure.contradiction.culprit;
-        let end = calls.get(culprit).map_or(NEVER, |call| call.returned);
-        let mut past: Vec<RegisterCall> = calls.iter().filter(|call| call.invoked < end).copied().collect();
-        for call in &mut past {
-            if call.returned > end {
-                call.returned = NEVER;
-            }
-        }
-        past.retain(|call| call.returned != NEVER || call.action.produces().is_some());
-        let source = calls.get(culprit).map_or(0, |call| call.source);
-        let culprit = past.iter().position(|call| call.source == source).unwrap_or(0);
+        let (calls, numbering) = Numbering::of(failure.calls, failure.specification.initial);
+        let (past, culprit) = past(&calls, failure.contradiction.culprit);
         Self { table: failure.table, key: failure.key, rows: failure.rows, calls, numbering, past, culprit }
     }
 

@@ -277,9 +277,6 @@ impl<'a> Narrator<'a> {
                 self.value(expected),
                 self.value(new)
             ),
-            Action::Read(value) | Action::Write(value) if value == INITIAL => {
-                format!("read{key} {place} returned null, {times}")
-            }
             Action::Read(value) | Action::Write(value) => {
                 format!("read{key} {place} returned {}, {times}", self.value(value))
             }

@@ -1,0 +1,30 @@
+//! Contradictions of keys of a map.
+
+use schism_history::ValueId;
+
+use super::super::budget::Budget;
+use super::super::call::Answer;
+use super::super::engines::just_in_time;
+use super::super::models::key_value::KeyValue;
+use super::minimal::Core;
+use super::{Failure, general, register};
+use crate::Violation;
+
+/// The contradiction in the history of a key. A key to which nothing is appended is a register, and for those more can be left
+/// out than for maps in general.
+pub(in super::super) fn explain(failure: &Failure<'_, KeyValue>) -> Violation {
+    let Some(calls) = failure.specification.as_register(failure.calls) else {
+        return general::explain(failure);
+    };
+    match just_in_time::decide_calls(&calls, ValueId::NULL, Budget::visits(VISITS)).answer {
+        Answer::Impossible(contradiction) => {
+            let culprit = contradiction.culprit;
+            let calls = register::shrunk(&calls, ValueId::NULL, culprit, failure.sharing);
+            general::tell(failure, &Core { calls, culprit })
+        }
+        Answer::Linearizable | Answer::Unknown(..) => general::explain(failure),
+    }
+}
+
+/// Configurations that finding the culprit may visit.
+const VISITS: u64 = 4_000_000;
