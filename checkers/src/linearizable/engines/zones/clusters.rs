@@ -1,9 +1,10 @@
-//! The clusters of a history, the blocks they form, and whether these fit together.
+//! The clusters of a history: which values there were, who produced them and who saw them.
 
 use schism_history::ValueId;
 
 use super::super::super::call::{Call, NEVER};
 use super::super::super::models::register::Action;
+use super::directory::Directory;
 
 /// No call, no cluster.
 pub(super) const NONE: u32 = u32::MAX;
@@ -66,7 +67,7 @@ impl Cluster {
     }
 
     /// Whether the value was there for certain.
-    fn counts(&self) -> bool {
+    pub fn counts(&self) -> bool {
         self.produce_returned != NEVER || self.is_observed()
     }
 }
@@ -95,67 +96,6 @@ pub(super) enum Finding {
     Broken(Fault),
 }
 
-/// Which cluster a value has. A table of all values where they lie close together, as the numbers of a counter do: then neighbours in
-/// time are neighbours in memory. Otherwise open addressing with linear probing, at most half full.
-#[derive(Default)]
-struct Directory {
-    slots: Vec<(ValueId, u32)>,
-    /// The lowest value, in a table of all values.
-    base: Option<u32>,
-    shift: u32,
-}
-
-impl Directory {
-    /// Makes room for the values of some calls, of which so many produce one.
-    fn reset(&mut self, calls: &[Call<Action<ValueId>>]) {
-        let (mut least, mut most, mut products) = (u32::MAX, 0, 0);
-        for call in calls {
-            products += usize::from(call.action.produces().is_some());
-            for value in [call.action.observes(), call.action.produces()].into_iter().flatten() {
-                if value != ValueId::NULL {
-                    (least, most) = (least.min(value.raw()), most.max(value.raw()));
-                }
-            }
-        }
-        let span = most.saturating_sub(least) as usize + 1;
-        self.base = (span <= 4 * calls.len()).then_some(least);
-        self.clear(if self.base.is_some() { span } else { (2 * products).next_power_of_two().max(16) });
-    }
-
-    fn clear(&mut self, size: usize) {
-        self.slots.clear();
-        self.slots.resize(size, (ValueId::ABSENT, NONE));
-        self.shift = 64 - size.trailing_zeros();
-    }
-
-    /// Sized for what is produced; what is observed without that comes on top.
-    fn grow_for(&mut self, values: usize) {
-        if self.base.is_some() || values * 2 <= self.slots.len() {
-            return;
-        }
-        let old = std::mem::take(&mut self.slots);
-        self.clear(2 * old.len());
-        for slot in old.into_iter().filter(|slot| slot.1 != NONE) {
-            let place = self.place(slot.0);
-            self.slots[place] = slot;
-        }
-    }
-
-    /// The place of the value, or of where it belongs.
-    #[inline]
-    fn place(&self, value: ValueId) -> usize {
-        if let Some(base) = self.base {
-            return (value.raw() - base) as usize;
-        }
-        // Multiplying by 2^64 divided by the golden ratio spreads evenly whatever goes up in equal steps.
-        let mut place = (u64::from(value.raw()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift) as usize;
-        while self.slots[place].1 != NONE && self.slots[place].0 != value {
-            place = (place + 1) & (self.slots.len() - 1);
-        }
-        place
-    }
-}
-
 /// The clusters and blocks of one history, and memory for those of the next.
 #[derive(Default)]
 pub(super) struct Analysis {
@@ -168,8 +108,8 @@ pub(super) struct Analysis {
     /// Two products of the same value.
     twice: Option<(u32, u32)>,
     /// Zones: beginning in the upper half, end in the lower.
-    forward: Vec<u64>,
-    backward: Vec<u64>,
+    pub forward: Vec<u64>,
+    pub backward: Vec<u64>,
     /// A mistake on purpose, to see that the tests find it.
     #[cfg(test)]
     pub mistake: Mistake,
@@ -200,7 +140,7 @@ const KEPT: usize = 64 << 20;
 
 impl Analysis {
     #[inline]
-    fn makes(&self, mistake: Mistake) -> bool {
+    pub fn makes(&self, mistake: Mistake) -> bool {
         #[cfg(test)]
         return self.mistake == mistake;
         #[cfg(not(test))]
@@ -374,179 +314,4 @@ impl Analysis {
             }
         }
     }
-
-    /// Finds the zones, and what is wrong inside a block.
-    fn form_blocks(&mut self) -> Option<Fault> {
-        self.forward.clear();
-        self.backward.clear();
-        // Clusters that a compare-and-set produced, and how many of them a block has reached.
-        let (mut linked, mut reached) = (0_usize, 0_usize);
-        for head in 0..self.clusters.len() as u32 {
-            let cluster = &self.clusters[head as usize];
-            if !cluster.counts() {
-                continue;
-            }
-            match cluster.source {
-                Source::Nowhere => return Some(Fault::Unfounded(head)),
-                Source::Cas => linked += 1,
-                Source::Start | Source::Write => {
-                    let (block, length) = self.block(head);
-                    let Some((first, last)) = block else { return Some(Fault::Disordered(head)) };
-                    reached += length;
-                    if first < last {
-                        self.forward.push(u64::from(first) << 32 | u64::from(last));
-                    } else {
-                        self.backward.push(u64::from(last) << 32 | u64::from(first));
-                    }
-                }
-            }
-        }
-        (reached < linked && !self.makes(Mistake::CircleIsFine)).then_some(Fault::Circle)
-    }
-
-    /// The earliest return and the latest invocation of the block that begins with `head`, unless its inner order is
-    /// impossible; and how many clusters follow the first.
-    #[inline]
-    pub fn block(&self, head: u32) -> (Option<(u32, u32)>, usize) {
-        let lenient = self.makes(Mistake::ReadMayPrecedeWrite);
-        let (mut first, mut last, mut length, mut at) = (NEVER, 0, 0, head);
-        if head == INITIAL && !self.makes(Mistake::InitialNeedNotBeFirst) {
-            // The initial value was there before everything.
-            first = 0;
-        }
-        loop {
-            let cluster = &self.clusters[at as usize];
-            if cluster.produce_returned < last && !lenient {
-                return (None, length);
-            }
-            last = last.max(cluster.produce_invoked);
-            if cluster.read_returned < last && !lenient {
-                return (None, length);
-            }
-            if !self.makes(Mistake::ChainForgetsReads) || cluster.next == NONE {
-                last = last.max(cluster.read_invoked);
-            }
-            first = first.min(cluster.produce_returned).min(cluster.read_returned);
-            if cluster.next == NONE {
-                return (Some((first, last)), length);
-            }
-            at = cluster.next;
-            length += 1;
-        }
-    }
-
-    /// Two blocks of which each has to be before the other.
-    fn find_crossing(&mut self) -> Option<Fault> {
-        let zone = |packed: u64| ((packed >> 32) as u32, packed as u32);
-        sort(&mut self.forward);
-        let neighbours = self.forward.array_windows::<2>();
-        let mut overlaps = neighbours.map(|[one, other]| (zone(*one), zone(*other)));
-        let overlap = overlaps.find(|(one, other)| other.0 < one.1);
-        if let (Some((one, other)), false) = (overlap, self.makes(Mistake::ForwardMayOverlap)) {
-            return Some(Fault::Crossing(one, other));
-        }
-        if self.makes(Mistake::BackwardMayBeInside) {
-            return None;
-        }
-        // The forward zones are disjoint, so only the last that begins before a backward one can contain it. Backward zones come
-        // almost in order, too, so it is mostly near the one of the zone before.
-        let mut after = 0;
-        self.backward.iter().find_map(|inner| {
-            after = near(&self.forward, after, *inner);
-            let outer = zone(*self.forward.get(after.checked_sub(1)?)?);
-            let inner = zone(*inner);
-            (inner.1 < outer.1).then_some(Fault::Crossing(outer, inner))
-        })
-    }
-
-    /// The cluster with which the block of this zone begins.
-    pub fn head(&self, zone: (u32, u32)) -> Option<u32> {
-        (0..self.clusters.len() as u32).find(|head| {
-            let cluster = &self.clusters[*head as usize];
-            let begins = matches!(cluster.source, Source::Start | Source::Write) && cluster.counts();
-            begins
-                && self.block(*head).0.is_some_and(|(first, last)| zone == (first.min(last), first.max(last)))
-        })
-    }
-
-    /// The order of a consistent history.
-    pub fn order(&self, calls: &[Call<Action<ValueId>>]) -> Vec<usize> {
-        let mut heads: Vec<(u32, u32)> = Vec::new();
-        for head in 0..self.clusters.len() as u32 {
-            let cluster = &self.clusters[head as usize];
-            if matches!(cluster.source, Source::Start | Source::Write)
-                && cluster.counts()
-                && let (Some((first, last)), _) = self.block(head)
-            {
-                heads.push((first.min(last), head));
-            }
-        }
-        heads.sort_unstable();
-        // Each cluster's place, twice: producers have even ranks and reads the odd one that follows. Of reads of one
-        // value, the order of invocations agrees with real time.
-        let mut ranks = vec![NONE; self.clusters.len()];
-        let mut rank = 0;
-        for (_, head) in heads {
-            let mut at = head;
-            while at != NONE {
-                ranks[at as usize] = rank;
-                rank += 2;
-                at = self.clusters[at as usize].next;
-            }
-        }
-        let mut placed: Vec<(u32, u32)> = Vec::with_capacity(calls.len());
-        for (cluster, rank) in self.clusters.iter().zip(&ranks) {
-            if *rank != NONE && cluster.producer != NONE {
-                placed.push((*rank, cluster.producer));
-            }
-        }
-        for (index, call) in calls.iter().enumerate() {
-            let value = match call.action {
-                Action::Read(value) => value,
-                Action::Cas(value, new) if value == new => value,
-                Action::Write(_) | Action::Cas(..) => continue,
-            };
-            if let (true, Some(cluster)) = (call.is_required(), self.find(value)) {
-                placed.push((ranks[cluster as usize] + 1, index as u32));
-            }
-        }
-        placed.sort_unstable();
-        placed.into_iter().map(|(_, index)| index as usize).collect()
-    }
-}
-
-/// Sorts zones, which mostly are almost in order, since blocks are found in the order of their first invocations.
-fn sort(zones: &mut [u64]) {
-    let mut moves = 4 * zones.len();
-    for end in 1..zones.len() {
-        let zone = zones[end];
-        let mut at = end;
-        while at > 0 && zones[at - 1] > zone {
-            at -= 1;
-        }
-        zones.copy_within(at..end, at + 1);
-        zones[at] = zone;
-        moves = moves.saturating_sub(end - at);
-        if moves == 0 {
-            return zones.sort_unstable();
-        }
-    }
-}
-
-/// Steps that are tried before searching by halves.
-const NEAR: usize = 8;
-
-/// How many of the sorted zones are below `zone`. `guess` is tried first.
-fn near(zones: &[u64], guess: usize, zone: u64) -> usize {
-    let mut at = guess.min(zones.len());
-    for _ in 0..NEAR {
-        if at > 0 && zones[at - 1] >= zone {
-            at -= 1;
-        } else if at < zones.len() && zones[at] < zone {
-            at += 1;
-        } else {
-            return at;
-        }
-    }
-    zones.partition_point(|other| *other < zone)
 }

@@ -23,7 +23,9 @@
 //! **When it is not decided here:** a value that something observes can come from two operations (or is the initial
 //! one and was written again).
 
+mod blocks;
 mod clusters;
+mod directory;
 mod explain;
 #[cfg(test)]
 mod tests;
