@@ -91,7 +91,7 @@ impl Simulated<Log> for Simulation {
 }
 
 fn draw(random: &mut Random) -> (bool, Calls) {
-    let mut shape = Shape::draw(random, 10);
+    let mut shape = Shape::draw(random, 9);
     if random.below(3) == 0 {
         shape.lie_percent = 40;
     }
@@ -155,7 +155,7 @@ fn agrees_with_trying_every_order() {
         }
     }
     println!("{passes} pass, {violations} do not ({patterns} with a pattern, {late} late), {left} left");
-    assert!(passes > 50_000 && violations > 30_000 && patterns > 20_000 && left > 1_000 && left < 100_000);
+    assert!(passes > 50_000 && violations > 20_000 && patterns > 20_000 && left > 1_000 && left < 100_000);
     assert!(late < violations / 32);
 }
 
