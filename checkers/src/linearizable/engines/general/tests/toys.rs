@@ -26,7 +26,8 @@ pub trait Toy: Specification {
     fn lie(&self, random: &mut Random, action: Self::Action) -> Self::Action;
 }
 
-struct Running<'t, T: Toy>(&'t T, T::State);
+/// An object in one of its states.
+pub struct Running<'t, T: Toy>(pub &'t T, pub T::State);
 
 impl<T: Toy> Simulated<T> for Running<'_, T> {
     type Request = T::Action;
