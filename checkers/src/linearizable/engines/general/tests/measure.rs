@@ -54,10 +54,14 @@ fn measure() {
     for calls in [1_000, 10_000, 100_000] {
         let queue = Queue { values: 5 };
         let mut calls = long(&queue, calls, 0);
-        report("queue of 5 values", &queue, &calls);
+        report("short queue of 5 values", &queue, &calls);
         let last = calls.iter().rposition(|call| matches!(call.action, QueueAction::Dequeue(_))).unwrap();
         calls[last].action = QueueAction::Dequeue(Some(9));
-        report("queue of 5 values, one lie at the end", &queue, &calls);
+        report("short queue of 5 values, one lie at the end", &queue, &calls);
     }
-    report("queue of 5 values, 1 % crashed", &Queue { values: 5 }, &long(&Queue { values: 5 }, 1_000, 1));
+    report(
+        "short queue of 5 values, 1 % crashed",
+        &Queue { values: 5 },
+        &long(&Queue { values: 5 }, 1_000, 1),
+    );
 }

@@ -154,7 +154,7 @@ impl Specification for Queue {
 
 impl Toy for Queue {
     fn ask(&self, random: &mut Random) -> QueueAction {
-        match random.below(2) {
+        match random.below(3) {
             0 => QueueAction::Enqueue(random.below(self.values) as u32),
             _ => QueueAction::Dequeue(None),
         }
