@@ -6,7 +6,7 @@
 //! does not grow with the history.
 //!
 //! The search goes depth first and takes the calls in order of return, which finds an order of most histories without going back. What it keeps
-//! is 16 bytes for each dead end and 36 for each step on the way. The parts: `schedule` arranges the calls, `states` numbers the
+//! is 16 bytes for each dead end and 40 for each step on the way. The parts: `schedule` arranges the calls, `states` numbers the
 //! states, `sets` the sets of calls, `cache` knows the dead ends, `reductions` says what need not be tried and why.
 
 mod cache;

@@ -2,6 +2,7 @@
 //! a comparison that would not notice a broken reduction proves nothing.
 
 mod limits;
+mod measure;
 mod toys;
 
 use std::fmt::Debug;

@@ -26,7 +26,8 @@ pub trait Toy: Specification {
     fn lie(&self, random: &mut Random, action: Self::Action) -> Self::Action;
 }
 
-struct Running<'t, T: Toy>(&'t T, T::State);
+/// An object in one of its states.
+pub struct Running<'t, T: Toy>(pub &'t T, pub T::State);
 
 impl<T: Toy> Simulated<T> for Running<'_, T> {
     type Request = T::Action;
@@ -153,7 +154,7 @@ impl Specification for Queue {
 
 impl Toy for Queue {
     fn ask(&self, random: &mut Random) -> QueueAction {
-        match random.below(2) {
+        match random.below(3) {
             0 => QueueAction::Enqueue(random.below(self.values) as u32),
             _ => QueueAction::Dequeue(None),
         }
@@ -305,6 +306,10 @@ impl Specification for Counter {
             CounterAction::Add(amount) => Some((state + amount).clamp(0, LIMIT)),
             CounterAction::Read(value) => (*state == value).then_some(value),
         }
+    }
+    /// Promised here; with the other toys the search has to find out.
+    fn observes(&self, action: &CounterAction) -> bool {
+        matches!(action, CounterAction::Read(_))
     }
 }
 
