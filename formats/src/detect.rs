@@ -43,10 +43,12 @@ fn edn(map: &[u8]) -> Option<Format> {
 
 /// The logs start with whatever Jepsen said first.
 fn log(text: &[u8]) -> Option<Format> {
-    let is_operation = |line: &[u8]| {
-        let said = line.windows(b"jepsen.util - ".len()).position(|window| window == b"jepsen.util - ");
-        said.is_some_and(|at| line[at..].contains(&b':'))
+    let after = |line: &[u8], logger: &[u8]| {
+        let at = line.windows(logger.len()).position(|window| window == logger)?;
+        line[at + logger.len()..].contains(&b':').then_some(())
     };
+    let is_operation =
+        |line: &[u8]| after(line, b"jepsen.util - ").or_else(|| after(line, b"jepsen.util: ")).is_some();
     text.split(|byte| *byte == b'\n').any(is_operation).then_some(Format::JepsenLog)
 }
 
@@ -86,6 +88,10 @@ mod tests {
             ("JEPSEN\0\0\0\u{1}", Some(Format::Jepsen)),
             ("INFO  jepsen.util - 0\t:invoke\t:read\tnil\n", Some(Format::JepsenLog)),
             ("WARN  something else\nINFO  jepsen.util - 0\t:invoke\t:read\tnil\n", Some(Format::JepsenLog)),
+            (
+                "INFO [2020-01-01] jepsen worker 1 - jepsen.util: 0\t:invoke\t:read\tnil\n",
+                Some(Format::JepsenLog),
+            ),
             ("[{\"index\":0}]", None),
             ("[1, 2]", None),
             ("[]", Some(Format::Edn)),

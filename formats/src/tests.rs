@@ -191,3 +191,39 @@ fn no_input_makes_a_reader_panic() {
     }
     assert!(fine > 1_000, "{fine}");
 }
+
+#[test]
+fn every_file_of_other_tools_is_recognized() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
+    let named = std::env::var_os("SCHISM_TEST_DATA").map(std::path::PathBuf::from);
+    let Some(data) = std::iter::once(beside).chain(named).find(|data| data.is_dir()) else {
+        eprintln!("SKIPPED: there is no ../shared/data; SCHISM_TEST_DATA can name another place");
+        return;
+    };
+    for (folder, ending, format, count) in [
+        ("porcupine/jepsen", "log", Format::JepsenLog, 102),
+        ("porcupine/kv", "txt", Format::PorcupineKv, 6),
+        ("knossos/cas-register/good", "edn", Format::Edn, 113),
+        ("knossos/mutex/bad", "edn", Format::Edn, 1),
+        ("elle", "edn", Format::Edn, 3),
+        ("hard", "jsonl", Format::Jsonl, 1),
+    ] {
+        let mut found = 0;
+        for entry in std::fs::read_dir(data.join(folder)).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_none_or(|extension| extension != ending) {
+                continue;
+            }
+            found += 1;
+            let name = file.display();
+            let import = open(&file, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!import.notes.iter().any(|note| note.contains("pair")), "{name}: {:?}", import.notes);
+            // One of the logs is empty.
+            if std::fs::metadata(&file).unwrap().len() > 0 {
+                assert_eq!(import.format, format, "{name}");
+                assert!(import.table.events() > 0, "{name}");
+            }
+        }
+        assert!(found >= count, "{folder}: {found}");
+    }
+}

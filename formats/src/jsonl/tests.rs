@@ -347,6 +347,13 @@ fn usual_lines_are_scanned_and_others_are_not() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_an_error_whatever_follows() {
+    // What follows the text would do as another one.
+    let line = b"{\"process\":0,\"type\":\"invoke\",\"f\":\"read\",\"value\":[\"\xc3\"\",false]}\n";
+    assert!(matches!(compare(line, 100), Err(Failure::Line { line: 1, .. })));
+}
+
+#[test]
 fn keys_can_be_left_out() {
     let text = r#"{"process":0,"type":"invoke","f":"read","key":1}
 {"process":0,"type":"ok","f":"read","key":2,"value":3,"f\u0030":0}
