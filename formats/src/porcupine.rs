@@ -1,7 +1,7 @@
 //! Jepsen's log of operations, as Porcupine keeps it for its tests.
 //!
-//! A line holds process, type, name and value, separated by tabs, after the name of the logger: `INFO  jepsen.util - 4	:invoke
-//! :write	3`. Later versions write a colon in place of the dash, and what they log else stands in lines of other loggers. A
+//! A line holds process, type, name and value, separated by tabs, after the name of the logger: `INFO  jepsen.util - 4 :invoke
+//! :write 3`. Later versions write a colon in place of the dash, and what they log else stands in lines of other loggers. A
 //! completion that failed or whose outcome is unknown may have a reason in place of the value: `:timed-out`.
 
 use schism_history::{Builder, ValueId};

@@ -33,7 +33,6 @@ pub(crate) enum Exhausted {
 
 impl Budget {
     /// No limit.
-
     pub const UNLIMITED: Self = Self { deadline: None, bytes: usize::MAX, visits: u64::MAX, cancelled: None };
 
     /// Only the count of visits is limited.

@@ -58,14 +58,19 @@ impl FromStr for Engine {
     }
 }
 
+/// An engine that decides some objects.
+type Special<'e, A> = dyn Fn(&[Call<A>], Budget) -> Option<Decision> + Sync + 'e;
+/// An engine that decides every object, if its budget suffices.
+type Search<'e, A> = dyn Fn(&[Call<A>], Budget) -> Decision + Sync + 'e;
+
 /// The engines of a model.
 pub(super) struct Engines<'e, A> {
     /// The polynomial one.
-    pub special: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Option<Decision> + Sync + 'e)>,
+    pub special: Option<&'e Special<'e, A>>,
     /// The breadth-first search.
-    pub just_in_time: Option<&'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync + 'e)>,
+    pub just_in_time: Option<&'e Search<'e, A>>,
     /// The general search.
-    pub search: &'e (dyn Fn(&[Call<A>], Budget) -> Decision + Sync + 'e),
+    pub search: &'e Search<'e, A>,
 }
 
 impl<A> Engines<'_, A> {

@@ -60,8 +60,7 @@ pub trait Specification: Send + Sync {
 
     /// How the proof of a violation may leave this operation out. The more can be left out, the smaller the proof.
     fn removal(&self, action: &Self::Action) -> Removal {
-        let _ = action;
-        Removal::Never
+        if self.observes(action) { Removal::Alone } else { Removal::Never }
     }
 }
 

@@ -439,11 +439,12 @@ fn unicode(escape: &str) -> Option<(Option<char>, usize)> {
         u32::from_str_radix(digits, 16).ok()
     };
     let first = code(1)?;
-    if (0xd800..0xdc00).contains(&first) && escape.get(5..7) == Some("\\u") {
-        if let Some(second) = code(7).filter(|second| (0xdc00..0xe000).contains(second)) {
-            let both = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return Some((char::from_u32(both), 11));
-        }
+    if (0xd800..0xdc00).contains(&first)
+        && escape.get(5..7) == Some("\\u")
+        && let Some(second) = code(7).filter(|second| (0xdc00..0xe000).contains(second))
+    {
+        let both = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        return Some((char::from_u32(both), 11));
     }
     Some((char::from_u32(first), 5))
 }

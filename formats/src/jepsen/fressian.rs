@@ -392,11 +392,12 @@ impl<'a, 'v> Decoder<'a, 'v> {
                 _ => return self.bad("the rest of a text was expected"),
             };
             let piece = self.take(count)?;
-            if code != 0xe2 && bytes.is_empty() {
-                if let Ok(whole) = std::str::from_utf8(piece) {
-                    text.push_str(whole);
-                    break;
-                }
+            if code != 0xe2
+                && bytes.is_empty()
+                && let Ok(whole) = std::str::from_utf8(piece)
+            {
+                text.push_str(whole);
+                break;
             }
             bytes.extend_from_slice(piece);
             if code != 0xe2 {

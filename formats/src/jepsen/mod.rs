@@ -166,7 +166,7 @@ impl Reader<'_, '_> {
         self.read += 1;
         let raw = match item {
             Item::Op(op) => Some(*op),
-            Item::Value(map, _) => self.from_map(map),
+            Item::Value(map, _) => self.take_map(map),
             _ => None,
         };
         let number = self.read;
@@ -190,7 +190,7 @@ impl Reader<'_, '_> {
     }
 
     /// An operation that is written as a map.
-    fn from_map(&mut self, map: ValueId) -> Option<RawOp> {
+    fn take_map(&mut self, map: ValueId) -> Option<RawOp> {
         let values = self.builder.values();
         if !matches!(values.get(map), Datum::Object(_)) {
             return None;

@@ -2,12 +2,17 @@
 
 use schism_history::{Outcome, View};
 
+use super::super::budget::Budget;
 use super::super::call::{Call, NEVER};
+use super::super::engines::general::longest_order;
 use super::super::specification::Specification;
 use super::minimal::{self, Core};
 use super::words::{began, between, capital, ended, short, short_key};
 use super::{Failure, orders};
 use crate::Violation;
+
+/// Configurations that finding a longest order may visit.
+const VISITS: u64 = 1_000_000;
 
 /// Operations that a list shows at most.
 const LISTED: usize = 24;
@@ -42,6 +47,16 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
         explanation.push(format!("… and {} more.", count - LISTED));
     }
     explanation.extend(gaps(&culprit, &core.calls, &view));
+    if count > LISTED
+        && let Some(order) = longest_order(specification, calls, core.culprit, Budget::visits(VISITS))
+    {
+        let events: Vec<String> = order.iter().rev().take(5).rev().map(|call| step(&view(*call))).collect();
+        explanation.push(format!(
+            "A longest legal order of everything before has {} operations and ends with {}.",
+            order.len(),
+            events.join(", ")
+        ));
+    }
     let shown: Vec<Call<S::Action>> = core.calls.iter().map(|call| calls[*call].clone()).collect();
     explanation.extend(describe_orders(specification, &shown, |call| view(core.calls[call])));
     let rows = core.calls.iter().map(|call| row(*call)).collect();

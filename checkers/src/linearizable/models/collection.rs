@@ -2,7 +2,7 @@
 
 use schism_history::{Outcome, ValueId, View};
 
-use crate::linearizable::specification::Misfit;
+use crate::linearizable::specification::{Misfit, Removal};
 
 /// What an operation on a queue or a stack did and saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +17,23 @@ pub enum Action {
     RemoveAny,
     /// Looked at this, which was next to be taken out, and left it there.
     Peek(ValueId),
+}
+
+impl Action {
+    /// Whether it leaves the collection as it is.
+    pub(super) fn observes(self) -> bool {
+        matches!(self, Action::Empty | Action::Peek(_))
+    }
+
+    /// All that concerns one element can be left out together: what is left of a legal order is legal. (A removal of unknown
+    /// outcome that took the element out need not have happened then.)
+    pub(super) fn removal(self) -> Removal {
+        match self {
+            Action::Insert(element) | Action::Remove(element) => Removal::Together(element.raw()),
+            Action::Empty | Action::Peek(_) => Removal::Alone,
+            Action::RemoveAny => Removal::Never,
+        }
+    }
 }
 
 /// The names of a collection's operations.

@@ -84,6 +84,10 @@ impl Specification for Counter {
             CounterAction::Exchange { .. } | CounterAction::Read(_) => None,
         }
     }
+
+    fn observes(&self, action: &CounterAction) -> bool {
+        matches!(action, CounterAction::Read(_))
+    }
 }
 
 fn integer(operation: &View<'_>, value: ValueId, need: &str) -> Result<i64, Misfit> {

@@ -23,7 +23,7 @@ use schism_history::{Datum, ValueId, View};
 use super::acknowledgement::is_null;
 pub use super::owner_lock::Action;
 use super::owner_lock::{Held, free, granted, owner, take};
-use crate::linearizable::specification::{Misfit, Specification};
+use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// A lock whose owners get ever higher tokens.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +83,10 @@ impl Specification for FencedLock {
                 Some(State { held, token: state.token.filter(|_| held.is_some()), highest: state.highest })
             }
         }
+    }
+
+    fn removal(&self, action: &Action) -> Removal {
+        action.removal()
     }
 }
 

@@ -18,7 +18,7 @@ use schism_history::{ValueId, View};
 
 use super::collection::{Action, Names};
 use super::persistent::List;
-use crate::linearizable::specification::{Misfit, Specification};
+use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// A queue, first in, first out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,5 +138,13 @@ impl Specification for FifoQueue {
             Action::Empty => (state.len() == 0).then(Line::default),
             Action::RemoveAny => Some(split().map_or_else(Line::default, |(_, rest)| rest)),
         }
+    }
+
+    fn observes(&self, action: &Action) -> bool {
+        action.observes()
+    }
+
+    fn removal(&self, action: &Action) -> Removal {
+        action.removal()
     }
 }

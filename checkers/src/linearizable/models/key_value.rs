@@ -192,6 +192,10 @@ impl Specification for KeyValue {
     fn part(&self, view: &View<'_>) -> ValueId {
         Operation::of(view).map_or(ValueId::ABSENT, |(_, argument)| argument.key)
     }
+
+    fn observes(&self, action: &Action) -> bool {
+        matches!(action, Action::Get(_))
+    }
 }
 
 fn append(state: &State, more: &Content) -> Option<State> {

@@ -299,6 +299,10 @@ impl Specification for Log {
             LogAction::Read(list) => state.is(list).then(|| state.clone()),
         }
     }
+
+    fn observes(&self, action: &LogAction) -> bool {
+        matches!(action, LogAction::Read(_))
+    }
 }
 
 /// Where an element was put, if the acknowledgement says so.

@@ -93,6 +93,10 @@ impl Specification for MultiRegister {
         }
         Some(changed.map_or_else(|| state.clone(), State::from))
     }
+
+    fn observes(&self, action: &Self::Action) -> bool {
+        action.iter().all(|step| matches!(step, Step::Read(..)))
+    }
 }
 
 /// The kind of a step, its register, and its value.

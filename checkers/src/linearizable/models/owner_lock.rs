@@ -20,7 +20,7 @@
 use schism_history::{Datum, ValueId, View};
 
 use super::acknowledgement::{acknowledged, exact, is_null};
-use crate::linearizable::specification::{Misfit, Specification};
+use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// Who holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +46,15 @@ impl Action {
         match self {
             Action::Acquire(owner, _) | Action::Release(owner) => owner,
         }
+    }
+
+    /// All of one owner's operations can be left out together: the lock is free in between. (Owners that share a number are left out
+    /// together as well, which is as right.)
+    pub(super) fn removal(self) -> Removal {
+        Removal::Together(match self.owner() {
+            Owner::Process(process) => process as u32,
+            Owner::Named(name) => name.raw(),
+        })
     }
 
     /// The token it got.
@@ -90,6 +99,10 @@ impl Specification for OwnerLock {
             Action::Acquire(owner, _) => take(*held, owner, self.reentrant).map(Some),
             Action::Release(owner) => free(*held, owner),
         }
+    }
+
+    fn removal(&self, action: &Action) -> Removal {
+        action.removal()
     }
 }
 

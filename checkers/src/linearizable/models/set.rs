@@ -181,6 +181,16 @@ impl Specification for Set {
             SetAction::Read(all) => (!all.repeats && all == state).then(|| state.clone()),
         }
     }
+
+    fn observes(&self, action: &SetAction) -> bool {
+        matches!(
+            action,
+            SetAction::Contains(..)
+                | SetAction::Read(_)
+                | SetAction::Add(_, Some(false))
+                | SetAction::Remove(_, Some(false))
+        )
+    }
 }
 
 /// Whether the operation changed anything, where its result says so.

@@ -16,7 +16,7 @@ use schism_history::View;
 
 use super::collection::{Action, Names};
 use super::persistent::List;
-use crate::linearizable::specification::{Misfit, Specification};
+use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// A stack.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,5 +50,13 @@ impl Specification for Stack {
             Action::Empty => state.first().is_none().then(List::default),
             Action::RemoveAny => Some(state.rest()),
         }
+    }
+
+    fn observes(&self, action: &Action) -> bool {
+        action.observes()
+    }
+
+    fn removal(&self, action: &Action) -> Removal {
+        action.removal()
     }
 }

@@ -15,7 +15,7 @@
 use schism_history::{ValueId, View};
 
 use super::collection::{Action, Names};
-use crate::linearizable::specification::{Misfit, Specification};
+use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// A queue without order.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +61,14 @@ impl Specification for UnorderedQueue {
         }
         let is_new = |place: &usize| *place == 0 || state[place - 1] != state[*place];
         next.extend((0..state.len()).filter(is_new).filter_map(|place| without(state, place)));
+    }
+
+    fn observes(&self, action: &Action) -> bool {
+        action.observes()
+    }
+
+    fn removal(&self, action: &Action) -> Removal {
+        action.removal()
     }
 }
 

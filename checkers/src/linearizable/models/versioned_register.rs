@@ -157,6 +157,10 @@ impl Specification for VersionedRegister {
             Action::Delete => Some(State { value: ValueId::NULL, version: state.version, exact: true }),
         }
     }
+
+    fn observes(&self, action: &Action) -> bool {
+        matches!(action, Action::Read(..))
+    }
 }
 
 /// A version, as a number.

@@ -30,6 +30,7 @@ pub(crate) enum Sabotage {
     /// What the longest read lacks may be anywhere.
     UnreadAnywhere,
     /// A mistake in the sweep.
+    #[cfg_attr(not(test), allow(dead_code))]
     Steps(steps::Sabotage),
 }
 

@@ -188,7 +188,7 @@ mod tests {
     use super::super::collection::testing::Comparison;
     use super::*;
 
-    const FREE: Budget = Budget { deadline: None, bytes: usize::MAX, visits: u64::MAX };
+    const FREE: Budget = Budget::UNLIMITED;
 
     fn comparison(histories: usize, tolerant: bool) -> Comparison<Stack> {
         Comparison { seed: 13, histories, tolerant, model: PhantomData }

@@ -7,10 +7,11 @@ use super::super::super::call::{Answer, Call, NEVER};
 use super::super::super::models::register::{Action, Register};
 use super::super::super::specification::Specification;
 use super::super::super::testing::{Shape, Simulated, brute_force, jolt, simulate};
+use super::super::just_in_time;
 use super::clusters::{Analysis, Mistake};
 use super::{decide, decide_with, order};
 
-const MODEL: Register = Register { cas: true };
+const MODEL: Register = Register { cas: true, initial: ValueId::NULL };
 
 type Calls = Vec<Call<Action<ValueId>>>;
 
@@ -285,30 +286,8 @@ fn it_agrees_with_the_search_on_longer_histories() {
 
 /// What the just-in-time search says.
 fn search(calls: &[Call<Action<ValueId>>]) -> bool {
-    use super::super::super::engine_just_in_time::{self, Answer};
-    use super::super::super::model;
-    use super::super::super::reductions::Reductions;
-    let mut numbers = std::collections::HashMap::from([(ValueId::NULL, 0)]);
-    let mut number = |value| {
-        let next = numbers.len() as u32;
-        *numbers.entry(value).or_insert(next)
-    };
-    let calls: Vec<model::Call> = calls
-        .iter()
-        .map(|call| model::Call {
-            action: match call.action {
-                Action::Read(value) => Action::Read(number(value)),
-                Action::Write(value) => Action::Write(number(value)),
-                Action::Cas(expected, new) => Action::Cas(number(expected), number(new)),
-            },
-            invoked: call.invoked as usize,
-            returned: if call.is_required() { call.returned as usize } else { model::NEVER },
-            source: call.source as usize,
-            endless: false,
-        })
-        .collect();
-    let budget = Budget::visits(u64::MAX);
-    match engine_just_in_time::decide(&calls, numbers.len(), Reductions::ALL, budget).0 {
+    let decision = just_in_time::decide_calls(calls, ValueId::NULL, Budget::UNLIMITED);
+    match decision.answer {
         Answer::Linearizable => true,
         Answer::Impossible(_) => false,
         Answer::Unknown(limit, _) => panic!("no limit was set, but {limit:?} ran out"),

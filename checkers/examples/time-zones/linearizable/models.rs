@@ -1,4 +1,0 @@
-#[path = "../../../src/linearizable/models/register.rs"]
-pub mod register;
-#[path = "../../../src/linearizable/models/versioned_register.rs"]
-pub mod versioned_register;
