@@ -3,8 +3,8 @@
 //! `take` hands out a ticket (its result), each one number higher than the last or, after a failover, two higher. `last` is the number
 //! handed out last. A `take` of unknown outcome may have handed out either ticket, or none.
 
-use schism_checkers::linearizable::{Misfit, Options, Specification, check_with};
-use schism_history::{Event, Table, View};
+use schism_checkers::linearizable::{Misfit, Model, Options, Specification, check_with};
+use schism_history::{History, Table, View};
 
 struct Dispenser;
 
@@ -70,16 +70,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         {"index":6,"process":0,"type":"invoke","f":"take","value":null}
         {"index":7,"process":0,"type":"ok","f":"take","value":4}
     "#;
-    let events: Vec<Event> = history
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(serde_json::from_str)
-        .collect::<Result<_, _>>()?;
-    let options =
-        Options { time_budget: None, ..Options::new(schism_checkers::linearizable::Model::Register) };
+    let table = Table::from_events(&History::read(history.as_bytes(), "example")?.events)?;
+    let options = Options::new(Model::Register);
     // Ticket 4 was handed out twice, to the crashed `take` and to the last one.
-    let result = check_with(&Dispenser, "dispenser", &Table::from_events(&events)?, &options)?;
-    println!("{:?}: {} violations", result.validity, result.violations.len());
+    let result = check_with(&Dispenser, "dispenser", &table, &options)?;
+    println!("{:?} ({})", result.validity, result.engine);
+    for violation in &result.violations {
+        println!("  {}", violation.summary);
+        violation.explanation.iter().for_each(|sentence| println!("    {sentence}"));
+    }
     Ok(())
 }
