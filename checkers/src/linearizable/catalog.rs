@@ -73,11 +73,11 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
                 special: Some(&|calls: &[_], budget| {
                     zones::decide(&specification.as_register(calls)?, budget)
                 }),
-                just_in_time: None,
-                search: &|calls: &[_], budget| match specification.as_register(calls) {
+                just_in_time: Some(&|calls: &[_], budget| match specification.as_register(calls) {
                     Some(calls) => just_in_time::decide_calls(&calls, ValueId::NULL, budget),
                     None => general::decide(specification, calls, budget).0,
-                },
+                }),
+                search: &|calls: &[_], budget| general::decide(specification, calls, budget).0,
             };
             let order = &|calls: &[_]| zones::order(&specification.as_register(calls)?);
             let explain = &evidence::key_value::explain;

@@ -25,6 +25,8 @@
 //! list, or the list of the one element. A `cas` that did not match, like everything that was refused, must be recorded as
 //! `fail`, and constrains nothing. An operation of unknown outcome may have taken effect at any later time, or never.
 
+mod appends;
+
 use std::sync::Arc;
 
 use schism_history::{Datum, Outcome, Table, ValueId, View};
@@ -111,8 +113,8 @@ impl KeyValue {
         Self { missing: if seen { Missing::EmptyText } else { Missing::Null } }
     }
 
-    /// The same calls as those of a register whose initial value is null; `None` if something is appended,
-    /// or null is written where absent keys read as `""`. Engines that know registers
+    /// The same calls as those of a register whose initial value is null; `None` if null is written where absent keys read
+    /// as `""`, or if what is appended cannot be told apart in what is read. Engines that know registers
     /// only can then decide them.
     pub fn as_register(&self, calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
         use register::Action as To;
@@ -122,6 +124,9 @@ impl KeyValue {
             State::Other(ValueId::NULL) => None,
             State::Text(_) | State::List(_) | State::Other(_) => Some(content.id),
         };
+        if calls.iter().any(|call| matches!(call.action, Action::Append(_))) {
+            return appends::as_register(calls);
+        }
         let translate = |call: &Call<Action>| {
             let action = match &call.action {
                 Action::Get(content) => To::Read(id(content)?),
