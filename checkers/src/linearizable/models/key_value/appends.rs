@@ -141,16 +141,10 @@ impl Contents {
             let (call, more) = pieces.first(rest)?;
             let before = held;
             held = self.child(before, call);
-            match calls[call].action {
-                Action::Append(_) => {
-                    let place = *self.places.entry(call).or_insert((before, held));
-                    if place != (before, held) {
-                        return None;
-                    }
-                }
-                // A put begins anew.
-                _ if before != NOTHING => return None,
-                _ => {}
+            // Where another read shows it elsewhere, or where a put is not at the beginning, no call leads here: this is
+            // read and never written.
+            if matches!(calls[call].action, Action::Append(_)) {
+                self.places.entry(call).or_insert((before, held));
             }
             rest = more;
         }
