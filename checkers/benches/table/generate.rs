@@ -132,10 +132,10 @@ pub fn history(shape: &Shape, seed: u64) -> Result<Table, BuildError> {
         let values = simulation.builder.values();
         if operation.doomed {
             // A lock that is taken by a process that is gone would never be released.
-            if request.f == "acquire" {
-            } else if random.below(2) == 0 {
+            let never = request.f == "acquire";
+            if !never && random.below(2) == 0 {
                 object.apply(&request, process, values)?;
-            } else {
+            } else if !never {
                 pending.push(request);
             }
             simulation.push(process, Info, request.f, key, request.argument)?;
@@ -154,6 +154,8 @@ pub fn history(shape: &Shape, seed: u64) -> Result<Table, BuildError> {
                 operation.effect = match object.apply(&request, process, values)? {
                     Effect::Done(result) => Some(Some(result)),
                     Effect::Refused => Some(None),
+                    // Who holds the lock may not get another turn, to release it.
+                    Effect::Blocked if started >= shape.operations.min(lie_after) => Some(None),
                     Effect::Blocked => None,
                 };
             }
