@@ -19,6 +19,9 @@ const TOTAL: u64 = 1_000_000;
 /// What each key gets at least, which is enough for a short one.
 const SHARE: u64 = 50_000;
 
+/// More free writes of one value than this are as good as any number.
+const MANY: usize = 16;
+
 /// Tries out which of the calls are impossible together.
 pub(super) struct Core<'a> {
     past: &'a [RegisterCall],
@@ -53,8 +56,9 @@ impl<'a> Core<'a> {
         }
         for (value, (free, observers)) in free.into_iter().zip(observers).enumerate() {
             // An observer needs at most one free write, right before it, so as many free writes as observers are as
-            // good as any number.
-            let endless = free >= observers;
+            // good as any number. To take many for any number only allows more, and what is impossible even then is
+            // impossible; each by itself would keep a slot of the search for the whole history.
+            let endless = free >= observers || free > MANY;
             let action = Action::Write(value as Number);
             let write = RegisterCall { action, invoked: 0, returned: NEVER, source: usize::MAX, endless };
             trial.extend(std::iter::repeat_n(write, if endless { observers.min(1) } else { free }));
