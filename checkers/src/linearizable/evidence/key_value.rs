@@ -20,7 +20,7 @@ pub(in super::super) fn explain(failure: &Failure<'_, KeyValue>) -> Violation {
         Answer::Impossible(contradiction) => {
             let culprit = contradiction.culprit;
             let calls = register::shrunk(&calls, ValueId::NULL, culprit, failure.sharing);
-            general::tell(failure, &Core { calls, culprit })
+            general::tell(failure, &Core { calls, culprit, undone: None })
         }
         Answer::Linearizable | Answer::Unknown(..) => general::explain(failure),
     }
