@@ -23,6 +23,8 @@ pub(super) struct Judged {
     pub verdict: Verdict,
     /// What to say besides the result.
     pub notes: Vec<String>,
+    /// How it was checked.
+    pub options: Options,
 }
 
 /// Why a history was not judged.
@@ -68,6 +70,11 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     {
         return super::super::usage(&format!("schism: {error}"));
     }
+    if let (Some(path), Verdict::Pass) = (&arguments.witness, judged.verdict)
+        && let Err(error) = witness(path, &judged)
+    {
+        return super::super::usage(&format!("schism: {error}"));
+    }
     if arguments.json {
         match serde_json::to_string_pretty(&printed(&name, &judged)) {
             Ok(json) => super::super::print(&format!("{json}\n")),
@@ -104,10 +111,13 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     } else {
         schism_formats::open(path, &options)
     };
-    let import = import.map_err(Unjudged::Import)?;
+    let mut import = import.map_err(Unjudged::Import)?;
     let Some(model) = arguments.model else { return Err(Unjudged::Usage(which_model(&import.table))) };
+    let initial =
+        import.table.values.json(&arguments.initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
     let mut options = Options::new(model);
     options.engine = arguments.engine;
+    options.initial = initial;
     options.time_budget = Some(arguments.time_limit.0);
     options.memory_budget = Some(usize::try_from(arguments.memory_limit.bytes()).unwrap_or(usize::MAX));
     options.progress = Some(progress);
@@ -127,7 +137,22 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
         Validity::Violation => Verdict::Violation,
         Validity::Unknown => Verdict::Unknown,
     };
-    Ok(Judged { import, result, verdict, notes })
+    Ok(Judged { import, result, verdict, notes, options })
+}
+
+/// Writes an order of the operations of each object.
+fn witness(path: &Path, judged: &Judged) -> Result<(), String> {
+    let orders =
+        linearizable::witness(&judged.import.table, &judged.options).map_err(|error| error.to_string())?;
+    if let Some(why) = orders.iter().find_map(|witness| witness.order.as_ref().err()) {
+        return Err(format!("{}: not written: {why}", path.display()));
+    }
+    let mut text = String::new();
+    for witness in orders {
+        text.push_str(&serde_json::to_string(&witness).map_err(|error| error.to_string())?);
+        text.push('\n');
+    }
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Asks for a model, and names those that have all operations of the history.
