@@ -134,9 +134,9 @@ pub struct Check {
     /// Write a page about the history to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// The value that registers have at first, as JSON
-    #[arg(long, value_name = "JSON", default_value = "null", value_parser = json)]
-    pub initial: serde_json::Value,
+    /// The value that registers, and absent keys of a map, have at first, as JSON; null if not given
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub initial: Option<serde_json::Value>,
     /// On a pass, write an order of all operations to this file, which shows that there is one: one object a line,
     /// with the indices of its invocations
     #[arg(long, value_name = "FILE")]

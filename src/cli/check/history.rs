@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use schism_checkers::linearizable::{self, Model, Options};
 use schism_checkers::{CheckResult, Progress, Validity};
-use schism_formats::{Import, ImportError};
+use schism_formats::{Format, Import, ImportError};
 use schism_history::{Outcome, Table};
 use serde::Serialize;
 
@@ -75,13 +75,17 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     {
         return super::super::usage(&format!("schism: {error}"));
     }
-    if arguments.json {
+    let said = if arguments.json {
         match serde_json::to_string_pretty(&printed(&name, &judged)) {
             Ok(json) => super::super::print(&format!("{json}\n")),
             Err(error) => super::super::usage(&format!("schism: {error}")),
-        };
+        }
     } else {
-        super::super::print(&describe(&judged, arguments.report.as_deref()));
+        super::super::print(&describe(&judged, arguments.report.as_deref()))
+    };
+    // Whoever reads half of an answer must not take it for a pass.
+    if said != ExitCode::SUCCESS && judged.verdict == Verdict::Pass {
+        return said;
     }
     ExitCode::from(judged.verdict.exit_code())
 }
@@ -113,8 +117,7 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     };
     let mut import = import.map_err(Unjudged::Import)?;
     let Some(model) = arguments.model else { return Err(Unjudged::Usage(which_model(&import.table))) };
-    let initial =
-        import.table.values.json(&arguments.initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
+    let initial = import.table.values.json(&initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
     let mut options = Options::new(model);
     options.engine = arguments.engine;
     options.initial = initial;

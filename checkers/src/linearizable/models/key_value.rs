@@ -19,9 +19,10 @@
 //! - a list: `[k, null]`, `[k, v]`, `[k, [expected, new]]`; the result of a `get` is then `[k, v]`. A `get` and a `delete` may also have
 //!   the key alone, if it is neither a list nor an object; the result of a `get` is then the value.
 //!
-//! A key that is absent reads as null, or, with [`Missing::EmptyText`], as `""`, as Porcupine's key-value histories have it. `delete` makes a
+//! A key that is absent reads as null, or, where the initial value is given as `""`, as that, as Porcupine's key-value histories have it. `delete` makes a
 //! key absent, and so does a `put` of that same value; deleting what is absent succeeds. `append` of a text to a text joins them, of a list
-//! to a list too; anything else that is appended becomes the last element of a list. Appending to an absent key gives the text, the
+//! to a list too; anything else that is appended becomes the last element of a list. Appending to a value that is neither a text nor a list, or
+//! something else to a text, never succeeds. Appending to an absent key gives the text, the
 //! list, or the list of the one element. A `cas` that did not match, like everything that was refused, must be recorded as
 //! `fail`, and constrains nothing. An operation of unknown outcome may have taken effect at any later time, or never.
 
@@ -29,7 +30,7 @@ mod appends;
 
 use std::sync::Arc;
 
-use schism_history::{Datum, Outcome, Table, ValueId, View};
+use schism_history::{Datum, Outcome, ValueId, View};
 
 use super::acknowledgement::{acknowledged, exact, is_null};
 use super::register;
@@ -89,34 +90,18 @@ pub enum Action {
 }
 
 impl KeyValue {
-    /// The kind of map a history is of: absent keys read as `""` if some `get` returned that, none returned null, and nobody wrote it.
-    pub fn of(table: &Table) -> Self {
-        let null = Self { missing: Missing::Null };
-        let mut seen = false;
-        for view in table.views() {
-            // What is malformed is reported when the history is checked.
-            let Ok((f, argument)) = Operation::of(&view) else { return null };
-            let empty = |id: ValueId| view.values().as_str(id) == Some("");
-            match f {
-                Operation::Get if view.outcome() == Outcome::Ok => {
-                    let Ok(result) = got(&view) else { return null };
-                    if is_null(result) {
-                        return null;
-                    }
-                    seen |= empty(result);
-                }
-                Operation::Put | Operation::Append if empty(argument.value) => return null,
-                Operation::Cas if argument.cas(&view).is_ok_and(|(_, new)| empty(new)) => return null,
-                _ => {}
-            }
-        }
-        Self { missing: if seen { Missing::EmptyText } else { Missing::Null } }
-    }
-
-    /// The same calls as those of a register whose initial value is null; `None` if null is written where absent keys read
+    /// The same calls as those of registers whose initial value is null: the map is linearizable if one of them is. There are several
+    /// where it cannot be told which of equal appends made what was read. `None` if null is written where absent keys read
     /// as `""`, or if what is appended cannot be told apart in what is read. Engines that know registers
     /// only can then decide them.
-    pub fn as_register(&self, calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
+    pub fn as_registers(&self, calls: &[Call<Action>]) -> Option<Vec<Vec<Call<register::Action<ValueId>>>>> {
+        if calls.iter().any(|call| matches!(call.action, Action::Append(_))) {
+            return appends::as_registers(calls);
+        }
+        Some(vec![Self::as_register(calls)?])
+    }
+
+    fn as_register(calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
         use register::Action as To;
         let id = |content: &Content| match content.value {
             State::Absent => Some(ValueId::NULL),
@@ -124,9 +109,6 @@ impl KeyValue {
             State::Other(ValueId::NULL) => None,
             State::Text(_) | State::List(_) | State::Other(_) => Some(content.id),
         };
-        if calls.iter().any(|call| matches!(call.action, Action::Append(_))) {
-            return appends::as_register(calls);
-        }
         let translate = |call: &Call<Action>| {
             let action = match &call.action {
                 Action::Get(content) => To::Read(id(content)?),

@@ -210,7 +210,7 @@ fn without_appends_a_key_is_a_register() {
             calls.push(Call { action, invoked: pair[0].min(pair[1]), returned, source: 0 });
         }
         calls.sort_by_key(|call| call.invoked);
-        let Some(register) = map.as_register(&calls) else {
+        let Some(registers) = map.as_registers(&calls) else {
             refused += 1;
             let appends = calls.iter().any(|call| matches!(call.action, Action::Append(_)));
             assert!(appends || map.missing == Missing::EmptyText, "{calls:#?}");
@@ -218,7 +218,8 @@ fn without_appends_a_key_is_a_register() {
         };
         let expected = brute_force(&map, &calls);
         verdicts[usize::from(expected)] += 1;
-        assert_eq!(brute_force(&Register, &register), expected, "{map:?} {calls:#?}");
+        let register = registers.iter().any(|register| brute_force(&Register, register));
+        assert_eq!(register, expected, "{map:?} {calls:#?}");
     }
     assert!(verdicts.iter().all(|count| *count > 5_000) && refused > 1_000, "{verdicts:?} {refused}");
 }
@@ -260,7 +261,7 @@ fn histories_of_porcupine_fit() {
     for clients in ["c01", "c10", "c50"] {
         for verdict in ["ok", "bad"] {
             let table = porcupine(&folder.join(format!("{clients}-{verdict}.txt")));
-            let map = KeyValue::of(&table);
+            let map = EMPTY;
             assert_eq!(map.missing, Missing::EmptyText);
             let mut keys = std::collections::BTreeMap::new();
             for view in table.views() {
@@ -278,18 +279,6 @@ fn histories_of_porcupine_fit() {
             }
         }
     }
-}
-
-#[test]
-fn how_absent_keys_read_is_seen() {
-    let of = |f: &str, argument: Value, result: Value| {
-        KeyValue::of(&table(Some(json!(1)), f, argument, Some(result))).missing
-    };
-    assert_eq!(of("get", json!(null), json!("")), Missing::EmptyText);
-    assert_eq!(of("get", json!(null), json!(null)), Missing::Null);
-    assert_eq!(of("get", json!(null), json!(1)), Missing::Null);
-    assert_eq!(of("put", json!(""), json!(null)), Missing::Null);
-    assert_eq!(of("nonsense", json!(""), json!(null)), Missing::Null);
 }
 
 /// A key to which texts are appended that say for themselves what they are: `a.`, `b.`, …
@@ -315,7 +304,7 @@ impl Simulated<KeyValue> for Texts {
     fn request(&mut self, random: &mut Random, _: usize) -> Option<Action> {
         self.next += 1;
         let text = match random.below(10) < self.unclear {
-            true => format!("{}{}", random.below(3), ["", "."][random.below(2) as usize]),
+            true => format!("{}{}", random.below(3), ["", ".", ".", "."][random.below(4) as usize]),
             false => format!("{}.", self.next),
         };
         match random.below(20) {
@@ -364,7 +353,7 @@ impl Simulated<KeyValue> for Texts {
 #[test]
 fn appended_texts_that_tell_themselves_apart_are_a_register() {
     let mut random = Random::new(21, "appended texts");
-    let (mut verdicts, mut refused) = ([0_u32; 2], 0);
+    let (mut verdicts, mut refused, mut chosen) = ([0_u32; 2], 0, 0);
     for _ in 0..120_000 {
         let unclear = [0, 0, 2][random.below(3) as usize];
         let mut object = Texts { map: KeyValue::default(), held: State::Absent, next: 0, unclear };
@@ -373,14 +362,18 @@ fn appended_texts_that_tell_themselves_apart_are_a_register() {
         if random.below(3) == 0 {
             jolt(&mut random, &mut calls);
         }
-        let Some(register) = object.map.as_register(&calls) else {
+        let Some(registers) = object.map.as_registers(&calls) else {
             refused += 1;
             continue;
         };
         let expected = brute_force(&object.map, &calls);
         verdicts[usize::from(expected)] += 1;
-        let register = brute_force(&Register, &register);
+        let register = registers.iter().any(|register| brute_force(&Register, register));
+        chosen += usize::from(registers.len() > 1);
         assert_eq!(register, expected, "{calls:#?}");
     }
-    assert!(verdicts.iter().all(|count| *count > 10_000) && refused > 5_000, "{verdicts:?} {refused}");
+    assert!(
+        verdicts.iter().all(|count| *count > 10_000) && refused > 2_000 && chosen > 2_000,
+        "{verdicts:?} {refused} {chosen}"
+    );
 }
