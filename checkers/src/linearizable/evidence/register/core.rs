@@ -1,6 +1,6 @@
 //! Small sets of operations that are impossible together, whatever the others did.
 //!
-//! An operation is left out by *freeing* it: a read is dropped; a write or compare-and-set becomes a write of unknown
+//! An operation is left out by *freeing* it: a read is dropped; a write, or a compare-and-set that changes something, becomes a write of unknown
 //! outcome that could have taken effect at any time from the very beginning, or never. Any order of the whole history is also an
 //! order of a history with some operations freed, so if what is kept is impossible, the history is. (Merely deleting
 //! a write would prove nothing: a read of its value would become impossible for lack of the write.)
@@ -50,7 +50,7 @@ impl<'a> Core<'a> {
             if kept.next_if_eq(&position).is_some() {
                 let returned = if call.returned == NEVER { NEVER } else { call.returned + 1 };
                 trial.push(RegisterCall { invoked: call.invoked + 1, returned, ..*call });
-            } else if let Some(value) = call.action.produces() {
+            } else if let Some(value) = call.action.produces().filter(|_| !leaves_as_is(call.action)) {
                 free[value as usize] += 1;
             }
         }
@@ -119,6 +119,11 @@ impl<'a> Core<'a> {
         }
         ascending(&kept)
     }
+}
+
+/// A compare-and-set to the value that it expects can be dropped like a read.
+fn leaves_as_is(action: Action<Number>) -> bool {
+    action.observes() == action.produces()
 }
 
 fn ascending(calls: &[usize]) -> Vec<usize> {
