@@ -1,0 +1,8 @@
+//! Jepsen's binary files.
+
+#![no_main]
+
+#[path = "../assertions/import.rs"]
+mod import;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| import::import_jepsen(bytes));

@@ -1,0 +1,8 @@
+//! JSON Lines.
+
+#![no_main]
+
+#[path = "../assertions/import.rs"]
+mod import;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| import::import_jsonl(bytes));
