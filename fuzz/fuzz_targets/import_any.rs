@@ -2,6 +2,7 @@
 
 #![no_main]
 
+#[allow(dead_code)] // Of all its assertions a target makes one.
 #[path = "../assertions/import.rs"]
 mod import;
 

@@ -9,8 +9,9 @@
 use rustc_hash::FxHashMap;
 
 use super::super::budget::Budget;
-use super::super::call::{Answer, Call, Contradiction, NEVER};
+use super::super::call::{Answer, Call, Contradiction, Decision, NEVER};
 use super::super::checker::Decide;
+use super::super::engines::general;
 use super::super::specification::{Removal, Specification};
 
 /// Configurations one trial may visit; a trial that needs more counts as possible, which is always safe.
@@ -55,10 +56,37 @@ pub(super) fn core<S: Specification>(
     decide: &Decide<'_, S>,
     sharing: usize,
 ) -> Core {
-    let mut trials = Trials::<S> { decide, left: (TOTAL / sharing.max(1) as u64).max(SHARE) };
-    let (past, culprit, pattern) = earliest(calls, contradiction, &mut trials);
-    let kept = shrink(specification, calls, &past, culprit, &pattern, &mut trials);
+    let left = (TOTAL / sharing.max(1) as u64).max(SHARE);
+    let found = core_by(specification, calls, contradiction, &mut Trials { decide, left });
+    let end = calls.get(found.culprit).map_or(NEVER, |call| call.returned);
+    let alone = cut(calls, found.calls.iter().copied(), end);
+    if let (Decision { answer: Answer::Linearizable, .. }, _) =
+        general::decide(specification, &alone, Budget::visits(TRIAL))
+    {
+        // An engine decides calls as a history has them, and a trial asks about others: there a call may be open that is known to have
+        // returned something. The general search sees no difference.
+        let search = &|calls: &[Call<S::Action>], budget| general::decide(specification, calls, budget).0;
+        let last = Contradiction { culprit: last_return(calls), pattern: Vec::new() };
+        return core_by(specification, calls, &last, &mut Trials { decide: search, left });
+    }
+    found
+}
+
+fn core_by<S: Specification>(
+    specification: &S,
+    calls: &[Call<S::Action>],
+    contradiction: &Contradiction,
+    trials: &mut Trials<'_, S>,
+) -> Core {
+    let (past, culprit, pattern) = earliest(specification, calls, contradiction, trials);
+    let kept = shrink(specification, calls, &past, culprit, &pattern, trials);
     Core { calls: kept, culprit }
+}
+
+/// The call that returns last.
+fn last_return<A>(calls: &[Call<A>]) -> usize {
+    let required = (0..calls.len()).filter(|call| calls[*call].is_required());
+    required.max_by_key(|call| calls[*call].returned).unwrap_or(0)
 }
 
 /// The calls that were invoked before `end`; those that return later are open.
@@ -75,6 +103,7 @@ fn cut<A: Clone>(calls: &[Call<A>], kept: impl Iterator<Item = usize>, end: u32)
 /// The calls up to the first impossible return (indices), the call whose return that is, and a pattern if the engine
 /// knows one.
 fn earliest<S: Specification>(
+    specification: &S,
     calls: &[Call<S::Action>],
     contradiction: &Contradiction,
     trials: &mut Trials<'_, S>,
@@ -92,12 +121,17 @@ fn earliest<S: Specification>(
     let mut low = 0;
     let mut found = contradiction.clone();
     let mut found_in: Vec<usize> = (0..calls.len()).collect();
+    // What is open and changes nothing constrains nothing.
+    let is_past = |call: usize, end: u32| {
+        let Call { action, invoked, returned, .. } = &calls[call];
+        *invoked < end && (*returned <= end || !specification.observes(action))
+    };
     let at = |place: usize| returns.get(place).map_or(NEVER, |(end, _)| *end);
     while low < high && trials.left > 0 {
         // The culprit an engine names is close to the first one, so the steps grow from there.
         let middle = low + (high - low) / 2;
         let end = at(middle);
-        let past: Vec<usize> = (0..calls.len()).filter(|call| calls[*call].invoked < end).collect();
+        let past: Vec<usize> = (0..calls.len()).filter(|call| is_past(*call, end)).collect();
         match trials.contradiction(&cut(calls, past.iter().copied(), end)) {
             Some(contradiction) => {
                 high = middle;
@@ -109,7 +143,7 @@ fn earliest<S: Specification>(
     }
     let end = at(high);
     let culprit = returns.get(high).map_or(0, |(_, index)| *index);
-    let past = (0..calls.len()).filter(|call| calls[*call].invoked < end).collect();
+    let past = (0..calls.len()).filter(|call| is_past(*call, end)).collect();
     let pattern: Vec<usize> = found.pattern.iter().filter_map(|call| found_in.get(*call).copied()).collect();
     (past, culprit, pattern)
 }
