@@ -1,5 +1,7 @@
 //! Replays the seeds of the fuzz targets, and every input that once failed: each is a file in `fuzz/corpus`.
 
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
 #[path = "../../fuzz/assertions/import.rs"]
 mod import;
 

@@ -114,10 +114,7 @@ impl Solver<'_> {
                     let pair = [last.unwrap_or(call), call];
                     let culprit =
                         if self.returned(pair[0]) > self.returned(pair[1]) { pair[0] } else { pair[1] };
-                    return Err(contradiction(
-                        culprit as usize,
-                        pair.map(|call| call as usize).to_vec(),
-                    ));
+                    return Err(contradiction(culprit as usize, pair.map(|call| call as usize).to_vec()));
                 }
                 for element in &fresh {
                     self.element(*element).level = level;
