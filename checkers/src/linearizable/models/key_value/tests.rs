@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use schism_history::{Builder, Kind, Process, Random, Record, Values};
+use schism_history::{Builder, Kind, Process, Random, Record, Table, Values};
 use serde_json::{Value, json};
 
 use super::*;
