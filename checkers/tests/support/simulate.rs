@@ -79,7 +79,7 @@ pub fn history(object: &dyn Object, random: &mut Random, shape: Shape, number: u
             f: Cow::Borrowed(f),
             key: (shape.keys > 0).then(|| json!([number, key])),
             value,
-            node: (process % 2 == 0).then(|| format!("n{}", process % 3 + 1).into()),
+            node: process.is_multiple_of(2).then(|| format!("n{}", process % 3 + 1).into()),
             error: None,
             extra: Map::new(),
         });
