@@ -75,7 +75,7 @@ impl Batch {
                 events.push(event);
             }
         }
-        let missing = if model == Model::KeyValue { judge::missing(&events) } else { Value::Null };
+        let missing = initial.clone();
         let objects = judge::objects(model, &events);
         Self { model, initial, missing, events, objects }
     }
@@ -276,9 +276,10 @@ fn prove(model: Model, batches: u64) {
             Model::Register | Model::CasRegister | Model::MultiRegister => {
                 random.pick(&[Value::Null, json!(0), json!(1)]).cloned().unwrap()
             }
+            Model::KeyValue => random.pick(&[Value::Null, Value::Null, json!("")]).cloned().unwrap(),
             _ => Value::Null,
         };
-        let missing = if random.below(3) == 0 { json!("") } else { Value::Null };
+        let missing = initial.clone();
         let context = objects::Context { initial: initial.clone(), missing, ..objects::Context::default() };
         let simulated = match model {
             Model::VersionedRegister | Model::FencedLock | Model::ReentrantFencedLock => {

@@ -210,7 +210,7 @@ fn repair_checksums(bytes: &mut [u8]) {
         bytes[at + 14..at + HEADER].fill(0);
         let data = bytes[at + HEADER..end].iter().chain(&bytes[at..at + HEADER]);
         let checksum = !data.fold(u32::MAX, |sum, byte| {
-            (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (sum & 1) * 0xedb8_8320)
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ ((sum & 1) * 0xedb8_8320))
         });
         bytes[at + 8..at + 12].copy_from_slice(&checksum.to_be_bytes());
         at = end;

@@ -88,40 +88,6 @@ pub fn objects(model: Model, events: &[Event]) -> BTreeMap<Name, Vec<Op>> {
     objects
 }
 
-/// What a key reads as that is absent: the empty text if some get returned that, none returned null, and nobody wrote it.
-pub fn missing(events: &[Event]) -> Value {
-    let keyed = events.iter().any(|event| event.key.is_some());
-    let mut asked: BTreeMap<String, &Event> = BTreeMap::new();
-    let mut empty = false;
-    for event in events {
-        let f = &*event.f;
-        if event.kind == Kind::Invoke {
-            asked.insert(event.process.to_string(), event);
-            let value = if keyed { event.value.clone() } else { form(f, &event.value).1 };
-            let written = match f {
-                "put" | "write" | "append" => value,
-                "cas" => value.get("new").or(value.get(1)).cloned().unwrap_or_default(),
-                _ => Value::Null,
-            };
-            if written == "" {
-                return Value::Null;
-            }
-        } else if event.kind == Kind::Ok && matches!(f, "get" | "read") {
-            let argument = &asked[&event.process.to_string()].value;
-            let got = match (argument, &event.value) {
-                (Value::Object(_), Value::Object(fields)) => fields["value"].clone(),
-                (Value::Array(_), Value::Array(pair)) => pair[1].clone(),
-                (_, got) => got.clone(),
-            };
-            if got.is_null() {
-                return Value::Null;
-            }
-            empty |= got == "";
-        }
-    }
-    if empty { Value::from("") } else { Value::Null }
-}
-
 fn numbers(value: &Value, found: &mut Vec<i64>) {
     match value {
         Value::Number(number) => found.extend(number.as_i64()),

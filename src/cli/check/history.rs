@@ -117,6 +117,11 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     };
     let mut import = import.map_err(Unjudged::Import)?;
     let Some(model) = arguments.model else { return Err(Unjudged::Usage(which_model(&import.table))) };
+    let initial = arguments.initial.clone().unwrap_or_else(|| match (model, import.format) {
+        // That is what it means there.
+        (Model::KeyValue, Format::PorcupineKv) => "".into(),
+        _ => serde_json::Value::Null,
+    });
     let initial = import.table.values.json(&initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
     let mut options = Options::new(model);
     options.engine = arguments.engine;

@@ -5,34 +5,26 @@ use schism_history::ValueId;
 use super::super::budget::Budget;
 use super::super::call::Answer;
 use super::super::engines::just_in_time;
-use super::super::models::key_value::KeyValue;
+use super::super::models::key_value::{Action, KeyValue};
 use super::minimal::Core;
 use super::{Failure, general, register};
 use crate::Violation;
 
-/// The contradiction in the history of a key. A key whose reads say what was appended is a register, or one of several, and for
-/// those more can be left out than for maps in general. What each of several cannot do without is impossible for all.
+/// The contradiction in the history of a key. A key to which nothing is appended is a register, and for those more can be left
+/// out than for maps in general. (What was appended is said by reads, also by later ones than the culprit: as a register such a key
+/// would know what nobody knew by then.)
 pub(in super::super) fn explain(failure: &Failure<'_, KeyValue>) -> Violation {
-    let Some(registers) = failure.specification.as_registers(failure.calls) else {
-        return general::explain(failure);
-    };
-    let sharing = failure.sharing.saturating_mul(registers.len());
-    let mut kept = Vec::new();
-    let mut last = None;
-    for calls in &registers {
-        let Answer::Impossible(contradiction) =
-            just_in_time::decide_calls(calls, ValueId::NULL, Budget::visits(VISITS)).answer
-        else {
-            return general::explain(failure);
-        };
-        let culprit = contradiction.culprit;
-        kept.extend(register::shrunk(calls, ValueId::NULL, culprit, sharing));
-        last = last.max(calls.get(culprit).map(|call| (call.returned, culprit)));
+    let appends = failure.calls.iter().any(|call| matches!(call.action, Action::Append(_)));
+    let registers = if appends { None } else { failure.specification.as_registers(failure.calls) };
+    let Some([calls]) = registers.as_deref() else { return general::explain(failure) };
+    match just_in_time::decide_calls(calls, ValueId::NULL, Budget::visits(VISITS)).answer {
+        Answer::Impossible(contradiction) => {
+            let culprit = contradiction.culprit;
+            let calls = register::shrunk(calls, ValueId::NULL, culprit, failure.sharing);
+            general::tell(failure, &Core { calls, culprit, undone: None })
+        }
+        Answer::Linearizable | Answer::Unknown(..) => general::explain(failure),
     }
-    kept.sort_unstable();
-    kept.dedup();
-    let culprit = last.map_or(0, |(_, culprit)| culprit);
-    general::tell(failure, &Core { calls: kept, culprit, undone: None })
 }
 
 /// Configurations that finding the culprit may visit.

@@ -9,8 +9,8 @@
 //! Proof that the answer is the same. In a legal order of the map, what an append finds is what each read that shows it says, so it
 //! is legal as a compare-and-set; an append that no read shows leaves what no read shows (each text is appended once, so what it leaves
 //! contains it), as its write does. In a legal order of the register, by induction, the register holds the number of what the key
-//! holds, or a value of its own where no read shows what the key holds. An append can stand in one place only: if two reads show it in
-//! different ones, both cannot be right, and one of them becomes a read of what was never written.
+//! holds, or a value of its own where no read shows what the key holds. A text that is appended once can stand in one place only: if two
+//! reads show it in different ones, every choice makes one of them a read of what was never written.
 
 use rustc_hash::FxHashMap;
 use schism_history::ValueId;
@@ -198,40 +198,37 @@ impl Contents {
         (held != NOTHING).then_some(held)
     }
 
-    /// Which append certainly took which place, and every way to say so of the others; `None` if there are too many.
+    /// Which append certainly took which place, and every way to say so of the others; `None` if there are too many. Equal
+    /// appends can take the same place, one after a delete or a put that came after the other.
     fn choices(&self, pieces: &Pieces<'_>) -> Option<(Choice, Vec<Choice>)> {
-        let mut shown = vec![0_u32; pieces.texts.len()];
-        for (piece, ..) in &self.places {
-            shown[*piece] += 1;
+        let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); pieces.texts.len()];
+        for (piece, before, after) in &self.places {
+            places[*piece].push((*before, *after));
         }
         let mut certain = Choice::default();
         let mut choices = vec![Choice::default()];
-        for (piece, before, after) in &self.places {
-            // A put of the same text may have written it, and then no append needs to have.
-            let by_put = *before == NOTHING && pieces.put[*piece];
-            if let ([append], 1, false) = (&pieces.appends[*piece][..], shown[*piece], by_put) {
-                certain.insert(*append, (*before, *after));
+        for (piece, places) in places.iter().enumerate() {
+            let appends = &pieces.appends[piece];
+            if let ([append], [place]) = (&appends[..], &places[..])
+                // Nobody else can have written what was read.
+                && !(place.0 == NOTHING && pieces.put[piece])
+            {
+                certain.insert(*append, *place);
                 continue;
             }
-            let mut more = Vec::new();
-            for choice in &choices {
-                let free = pieces.appends[*piece].iter().filter(|append| !choice.contains_key(append));
-                let taken = free.map(|append| {
-                    let mut choice = choice.clone();
-                    choice.insert(*append, (*before, *after));
-                    choice
-                });
-                let count = more.len();
-                more.extend(taken);
-                // Where nobody is left to have written it, it is read and never written.
-                if by_put || more.len() == count {
-                    more.push(choice.clone());
+            for append in appends {
+                let mut more = choices.clone();
+                for place in places {
+                    more.extend(choices.iter().cloned().map(|mut choice| {
+                        choice.insert(*append, *place);
+                        choice
+                    }));
                 }
                 if more.len() > CHOICES_MAX {
                     return None;
                 }
+                choices = more;
             }
-            choices = more;
         }
         Some((certain, choices))
     }

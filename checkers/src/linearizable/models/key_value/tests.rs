@@ -373,7 +373,7 @@ fn appended_texts_that_tell_themselves_apart_are_a_register() {
         assert_eq!(register, expected, "{calls:#?}");
     }
     assert!(
-        verdicts.iter().all(|count| *count > 10_000) && refused > 2_000 && chosen > 2_000,
+        verdicts.iter().all(|count| *count > 10_000) && refused > 1_000 && chosen > 2_000,
         "{verdicts:?} {refused} {chosen}"
     );
 }
