@@ -19,17 +19,17 @@ use super::super::checker::Decide;
 use super::super::specification::{Removal, Specification};
 
 /// Configurations one trial may visit; a trial that needs more counts as possible, which is always safe.
-const TRIAL: u64 = 200_000;
+const TRIAL: u64 = 50_000;
 
 /// The same where operations were freed: each of them widens the search, and there may be many such trials.
-const FREED_TRIAL: u64 = 50_000;
+const FREED_TRIAL: u64 = 10_000;
 
 /// Calls and configurations that all trials for one object may look at, shared by the objects that are explained. Counted and
 /// not timed, so that the same history has the same evidence everywhere.
-const TOTAL: u64 = 40_000_000;
+const TOTAL: u64 = 6_000_000;
 
 /// What each object gets at least.
-const SHARE: u64 = 2_000_000;
+const SHARE: u64 = 300_000;
 
 /// Calls that are impossible together, and which of them cannot be placed.
 pub(super) struct Core {

@@ -25,7 +25,7 @@ type RegisterAction = register::Action<ValueId>;
 const NOTHING: u32 = 0;
 
 /// Choices that are worth trying.
-const CHOICES_MAX: usize = 256;
+const CHOICES_MAX: usize = 1024;
 
 /// The calls as those of registers that start as null, one of which has to be linearizable; `None` if the texts do not say enough.
 pub(super) fn as_registers(calls: &[Call<Action>]) -> Option<Vec<Vec<Call<RegisterAction>>>> {
@@ -216,19 +216,39 @@ impl Contents {
                 certain.insert(*append, *place);
                 continue;
             }
+            // Every way for the appends of this text alone …
+            let mut ways: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
             for append in appends {
-                let mut more = choices.clone();
-                for place in places {
-                    more.extend(choices.iter().cloned().map(|mut choice| {
-                        choice.insert(*append, *place);
-                        choice
-                    }));
-                }
-                if more.len() > CHOICES_MAX {
+                let taken =
+                    |place: usize| ways.iter().map(move |way| [&way[..], &[(*append, place)]].concat());
+                let more: Vec<_> = (0..places.len()).flat_map(taken).collect();
+                ways.extend(more);
+                if ways.len() > CHOICES_MAX {
                     return None;
                 }
-                choices = more;
             }
+            // … that leaves no place which was read and that nobody took: that is impossible anyway.
+            let by_put = |place: &(u32, u32)| place.0 == NOTHING && pieces.put[piece];
+            ways.retain(|way| {
+                let covered = |place: usize| way.iter().any(|(_, taken)| *taken == place);
+                (0..places.len()).all(|place| by_put(&places[place]) || covered(place))
+            });
+            if ways.is_empty() {
+                ways.push(Vec::new());
+            }
+            if ways.len() * choices.len() > CHOICES_MAX {
+                return None;
+            }
+            choices = ways
+                .iter()
+                .flat_map(|way| {
+                    choices.iter().map(|choice| {
+                        let mut choice = choice.clone();
+                        choice.extend(way.iter().map(|(append, place)| (*append, places[*place])));
+                        choice
+                    })
+                })
+                .collect();
         }
         Some((certain, choices))
     }
