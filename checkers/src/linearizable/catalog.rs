@@ -67,22 +67,7 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
                 order,
             })
         }
-        Model::KeyValue => {
-            let specification = &KeyValue::of(table);
-            let engines = Engines {
-                special: Some(&|calls: &[_], budget| {
-                    zones::decide(&specification.as_register(calls)?, budget)
-                }),
-                just_in_time: None,
-                search: &|calls: &[_], budget| match specification.as_register(calls) {
-                    Some(calls) => just_in_time::decide_calls(&calls, ValueId::NULL, budget),
-                    None => general::decide(specification, calls, budget).0,
-                },
-            };
-            let order = &|calls: &[_]| zones::order(&specification.as_register(calls)?);
-            let explain = &evidence::key_value::explain;
-            visit.visit(&Checker { name, specification, engines, explain, order })
-        }
+        Model::KeyValue => key_value(KeyValue::of(table), visit),
         Model::VersionedRegister => visit!(VersionedRegister, versions::decide, versions::order),
         Model::MultiRegister => visit!(MultiRegister { initial }),
         Model::Mutex => visit!(Mutex, lock::mutex::decide, lock::mutex::order),
@@ -113,6 +98,22 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
         Model::Stack => visit!(Stack, stack::decide, stack::order),
         Model::Log => visit!(Log::default(), log::decide, log::order),
     }
+}
+
+/// Does something with the checker of a map of this kind.
+pub(super) fn key_value<V: Visit>(kind: KeyValue, visit: V) -> V::Output {
+    let specification = &kind;
+    let engines = Engines {
+        special: Some(&|calls: &[_], budget| zones::decide(&specification.as_register(calls)?, budget)),
+        just_in_time: None,
+        search: &|calls: &[_], budget| match specification.as_register(calls) {
+            Some(calls) => just_in_time::decide_calls(&calls, ValueId::NULL, budget),
+            None => general::decide(specification, calls, budget).0,
+        },
+    };
+    let order = &|calls: &[_]| zones::order(&specification.as_register(calls)?);
+    let explain = &evidence::key_value::explain;
+    visit.visit(&Checker { name: Model::KeyValue.name(), specification, engines, explain, order })
 }
 
 /// The same calls for a register that starts as null: null and the initial value change places.

@@ -44,6 +44,46 @@ pub enum Missing {
     EmptyText,
 }
 
+/// What a history shows of how an absent key reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Absence {
+    /// Some `get` returned `""`.
+    empty: bool,
+    /// Something else shows that absent keys read as null, whatever comes.
+    null: bool,
+}
+
+impl Absence {
+    /// Looks at an operation. It may be looked at several times, at its invocation and when it has completed.
+    pub fn see(&mut self, view: &View<'_>) {
+        // What is malformed is reported when the history is checked.
+        let Ok((f, argument)) = Operation::of(view) else {
+            self.null = true;
+            return;
+        };
+        let empty = |id: ValueId| view.values().as_str(id) == Some("");
+        match f {
+            Operation::Get if view.outcome() == Outcome::Ok => match got(view) {
+                Ok(result) if !is_null(result) => self.empty |= empty(result),
+                _ => self.null = true,
+            },
+            Operation::Put | Operation::Append => self.null |= empty(argument.value),
+            Operation::Cas => self.null |= argument.cas(view).is_ok_and(|(_, new)| empty(new)),
+            _ => {}
+        }
+    }
+
+    /// How an absent key reads, as far as this is known.
+    pub fn missing(&self) -> Missing {
+        if self.empty && !self.null { Missing::EmptyText } else { Missing::Null }
+    }
+
+    /// Whether nothing to come can change that.
+    pub fn is_settled(&self) -> bool {
+        self.null
+    }
+}
+
 /// A map, each key by itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeyValue {
@@ -89,26 +129,9 @@ pub enum Action {
 impl KeyValue {
     /// The kind of map a history is of: absent keys read as `""` if some `get` returned that, none returned null, and nobody wrote it.
     pub fn of(table: &Table) -> Self {
-        let null = Self { missing: Missing::Null };
-        let mut seen = false;
-        for view in table.views() {
-            // What is malformed is reported when the history is checked.
-            let Ok((f, argument)) = Operation::of(&view) else { return null };
-            let empty = |id: ValueId| view.values().as_str(id) == Some("");
-            match f {
-                Operation::Get if view.outcome() == Outcome::Ok => {
-                    let Ok(result) = got(&view) else { return null };
-                    if is_null(result) {
-                        return null;
-                    }
-                    seen |= empty(result);
-                }
-                Operation::Put | Operation::Append if empty(argument.value) => return null,
-                Operation::Cas if argument.cas(&view).is_ok_and(|(_, new)| empty(new)) => return null,
-                _ => {}
-            }
-        }
-        Self { missing: if seen { Missing::EmptyText } else { Missing::Null } }
+        let mut absence = Absence::default();
+        table.views().for_each(|view| absence.see(&view));
+        Self { missing: absence.missing() }
     }
 
     /// The same calls as those of a register whose initial value is null; `None` if something is appended,
