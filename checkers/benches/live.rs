@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use schism_checkers::Validity;
 use schism_checkers::linearizable::live::{Pace, live};
 use schism_checkers::linearizable::{Model, Options};
-use schism_history::Event;
+use schism_history::{Builder, Event};
 
 /// Events between two looks: a tenth of a second.
 const LOOK_EVERY: usize = 2000;
@@ -19,7 +19,7 @@ const LOOK_EVERY: usize = 2000;
 fn measure(name: &str, events: &[Event]) {
     let (mut taking, mut looking, mut worst, mut most) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, 0);
     let begun = Instant::now();
-    let summary = live(&Options::new(Model::CasRegister), &Pace::default(), |live| {
+    let summary = live(&Options::new(Model::CasRegister), Builder::new(), &Pace::default(), |live| {
         for (number, events) in (1_u64..).zip(events.chunks(LOOK_EVERY)) {
             let begun = Instant::now();
             for event in events {

@@ -314,6 +314,26 @@ fn what_the_model_does_not_have_or_cannot_read_is_an_error() {
 }
 
 #[test]
+fn what_is_still_open_proves_nothing() {
+    // Whatever the first one returned later: when the second one was over, nothing was wrong yet.
+    for f in ["read", "get-and-increment"] {
+        let mut events = history(&[
+            Op(10, 40, 1, f, Value::Null, Kind::Ok, json!(-1)),
+            Op(20, 30, 2, "increment", Value::Null, Kind::Ok, Value::Null),
+        ]);
+        for engine in [Engine::Auto, Engine::Search] {
+            let options = Options { engine, ..Options::new(Model::Counter) };
+            let result = judge(&events, &options);
+            assert_eq!(result.validity, Validity::Violation);
+            assert_eq!(result.violations[0].operations[0], 0, "{:#?}", result.violations);
+        }
+        // Nothing is wrong with the second one alone.
+        events.retain(|event| event.f == "increment");
+        assert_eq!(judge(&events, &Options::new(Model::Counter)).validity, Validity::Pass);
+    }
+}
+
+#[test]
 fn an_empty_history_passes_with_nothing_checked() {
     let result = judge(&[], &cas_register());
     assert_eq!((result.validity, result.keys, result.operations), (Validity::Pass, 0, 0));

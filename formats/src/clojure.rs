@@ -27,8 +27,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use schism_history::{Datum, TooMany, ValueId, Values};
 use serde_json::Number;
 
-/// How many values the key of a map may consist of.
-const MAX_KEY: usize = 4096;
+/// How many values and bytes of text the key of a map may consist of. The text counts because it is quoted anew on every level on which
+/// a map is the key of a map, which doubles its length each time.
+const MAX_KEY: usize = 1 << 14;
 
 /// The operation in whose value micro-operations stand.
 pub(crate) const TXN: &str = "txn";
@@ -51,7 +52,7 @@ impl Misfit {
             Misfit::Alike(text) => Some(format!(
                 "{text} occurs as a string and as a keyword, symbol or character; the two cannot be told apart"
             )),
-            Misfit::Key => Some(format!("the key of a map consists of more than {MAX_KEY} values")),
+            Misfit::Key => Some(format!("the key of a map consists of more than {MAX_KEY} values or bytes")),
         }
     }
 }
@@ -178,13 +179,18 @@ fn name(values: &mut Values, key: ValueId) -> Result<ValueId, Misfit> {
     Ok(values.str(&text)?)
 }
 
-/// Whether the value has few parts. Parts are shared, so that a small file can hold a value with more of them than fit anywhere.
+/// Whether the value has few parts and short texts. Parts are shared, so that a small file can hold a value with more of them than fit anywhere.
 fn fits(values: &Values, id: ValueId, room: &mut usize) -> bool {
-    match room.checked_sub(1) {
+    let datum = values.get(id);
+    let text = match datum {
+        Datum::Str(text) | Datum::Number(text) => text.len(),
+        _ => 0,
+    };
+    match room.checked_sub(1 + text) {
         Some(left) => *room = left,
         None => return false,
     }
-    match values.get(id) {
+    match datum {
         Datum::Array(items) | Datum::Object(items) => items.iter().all(|item| fits(values, *item, room)),
         _ => true,
     }

@@ -332,13 +332,16 @@ impl Builder {
     }
 
     /// Gives the place of a completed operation to one that is yet to come, for whoever looks at each operation when it completes
-    /// and not again: the rows are then as many as were ever open at once, in no order. A row that is open stays.
+    /// and not again: the rows are then as many as were ever open at once, in no order, and a released one says nothing. A row that
+    /// is open stays.
     pub fn release(&mut self, row: usize) {
-        let completed = self.table.rows.get(row).is_some_and(|row| row.completed != OPEN);
-        if let (true, Ok(row)) = (completed, u32::try_from(row))
-            && !self.released.contains(&row)
+        let Ok(place) = u32::try_from(row) else { return };
+        if let Some(row) = self.table.rows.get_mut(row)
+            && row.completed != OPEN
         {
-            self.released.push(row);
+            // So a second release of it does nothing.
+            row.completed = OPEN;
+            self.released.push(place);
         }
     }
 

@@ -24,12 +24,13 @@ impl ValueId {
     pub const ABSENT: Self = Self(u32::MAX);
 
     /// The integer, if it is a small one.
-    fn small(self) -> Option<i64> {
+    fn as_small(self) -> Option<i64> {
         (self.0 & STORED == 0).then(|| i64::from(self.0) - BIAS)
     }
 
-    /// The small integer's own number, if it is small enough.
-    fn of(integer: i64) -> Option<Self> {
+    /// The number of an integer that is small enough to need no table: of 31 bits, with its sign.
+    #[inline]
+    pub fn small(integer: i64) -> Option<Self> {
         let biased = integer.checked_add(BIAS)?;
         u32::try_from(biased).ok().filter(|number| number & STORED == 0).map(Self)
     }
@@ -47,7 +48,7 @@ impl ValueId {
 
 impl fmt::Debug for ValueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (*self, self.small()) {
+        match (*self, self.as_small()) {
             (Self::ABSENT, _) => f.write_str("absent"),
             (Self::NULL, _) => f.write_str("null"),
             (_, Some(integer)) => write!(f, "{integer}"),
@@ -150,7 +151,7 @@ impl Values {
     /// # Errors
     /// There are too many values.
     pub fn int(&mut self, integer: i64) -> Result<ValueId, TooMany> {
-        match ValueId::of(integer) {
+        match ValueId::small(integer) {
             Some(id) => Ok(id),
             None => self.store(Datum::Int(integer)),
         }
@@ -264,7 +265,7 @@ impl Values {
 
     /// What the value is; null where there is none.
     pub fn get(&self, id: ValueId) -> Datum<'_> {
-        if let Some(integer) = id.small() {
+        if let Some(integer) = id.as_small() {
             return Datum::Int(integer);
         }
         match self.nodes.get((id.0 & !STORED) as usize) {

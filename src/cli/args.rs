@@ -134,6 +134,17 @@ pub struct Check {
     /// Write a page about the history to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// The value that registers, and absent keys of a map, have at first, as JSON; null if not given
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub initial: Option<serde_json::Value>,
+    /// On a pass, write an order of all operations to this file, which shows that there is one: one object a line,
+    /// with the indices of its invocations
+    #[arg(long, value_name = "FILE")]
+    pub witness: Option<PathBuf>,
+}
+
+fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// Where the independent key of an operation stands.
@@ -182,6 +193,7 @@ pub enum ListKind {
     Workloads,
     Faults,
     Checkers,
+    Models,
 }
 
 #[derive(Debug, Args)]

@@ -3,14 +3,15 @@
 use schism_history::{Table, ValueId};
 
 use super::Model;
-use super::call::Call;
+use super::budget::Budget;
+use super::call::{Answer, Call, Contradiction, Decision};
 use super::checker::Checker;
 use super::engines::{bag, counter, general, just_in_time, lock, log, queue, set, stack, versions, zones};
 use super::evidence;
 use super::models::counter::Counter;
 use super::models::fenced_lock::FencedLock;
 use super::models::fifo_queue::FifoQueue;
-use super::models::key_value::KeyValue;
+use super::models::key_value::{KeyValue, Missing};
 use super::models::log::Log;
 use super::models::multi_register::MultiRegister;
 use super::models::mutex::Mutex;
@@ -67,7 +68,35 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
                 order,
             })
         }
-        Model::KeyValue => key_value(KeyValue::of(table), visit),
+        Model::KeyValue => {
+            let missing = match table.values.as_str(initial) {
+                Some("") => Missing::EmptyText,
+                _ => Missing::Null,
+            };
+            let specification = &KeyValue { missing };
+            let search = &|calls: &[_], budget| general::decide(specification, calls, budget).0;
+            let engines = Engines {
+                special: Some(&|calls: &[_], budget: Budget| {
+                    let registers = specification.as_registers(calls)?;
+                    any(&registers, |calls| zones::decide(calls, budget.clone()))
+                }),
+                just_in_time: Some(&|calls: &[_], budget: Budget| {
+                    let registers = specification.as_registers(calls);
+                    let decision = registers.and_then(|registers| {
+                        any(&registers, |calls| {
+                            Some(just_in_time::decide_calls(calls, ValueId::NULL, budget.clone()))
+                        })
+                    });
+                    decision.unwrap_or_else(|| search(calls, budget))
+                }),
+                search,
+            };
+            let order = &|calls: &[_]| {
+                specification.as_registers(calls)?.iter().find_map(|calls| zones::order(calls))
+            };
+            let explain = &evidence::key_value::explain;
+            visit.visit(&Checker { name, specification, engines, explain, order })
+        }
         Model::VersionedRegister => visit!(VersionedRegister, versions::decide, versions::order),
         Model::MultiRegister => visit!(MultiRegister { initial }),
         Model::Mutex => visit!(Mutex, lock::mutex::decide, lock::mutex::order),
@@ -100,20 +129,30 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
     }
 }
 
-/// Does something with the checker of a map of this kind.
-pub(super) fn key_value<V: Visit>(kind: KeyValue, visit: V) -> V::Output {
-    let specification = &kind;
-    let engines = Engines {
-        special: Some(&|calls: &[_], budget| zones::decide(&specification.as_register(calls)?, budget)),
-        just_in_time: None,
-        search: &|calls: &[_], budget| match specification.as_register(calls) {
-            Some(calls) => just_in_time::decide_calls(&calls, ValueId::NULL, budget),
-            None => general::decide(specification, calls, budget).0,
-        },
-    };
-    let order = &|calls: &[_]| zones::order(&specification.as_register(calls)?);
-    let explain = &evidence::key_value::explain;
-    visit.visit(&Checker { name: Model::KeyValue.name(), specification, engines, explain, order })
+/// The decision about calls that are linearizable if one of several readings of them is.
+fn any<C>(readings: &[C], decide: impl Fn(&C) -> Option<Decision>) -> Option<Decision> {
+    let mut impossible: Option<Decision> = None;
+    let mut undecided = None;
+    for reading in readings {
+        let decision = decide(reading)?;
+        match &decision.answer {
+            Answer::Linearizable => return Some(decision),
+            // A pattern of one reading says nothing of the others; the culprit that all of them fail at is the latest.
+            Answer::Impossible(contradiction) => {
+                let culprit = match &impossible {
+                    Some(Decision { answer: Answer::Impossible(latest), .. }) => {
+                        latest.culprit.max(contradiction.culprit)
+                    }
+                    _ => contradiction.culprit,
+                };
+                let pattern = if readings.len() == 1 { contradiction.pattern.clone() } else { Vec::new() };
+                let answer = Answer::Impossible(Contradiction { culprit, pattern });
+                impossible = Some(Decision { answer, engine: decision.engine });
+            }
+            Answer::Unknown(..) => undecided = Some(decision),
+        }
+    }
+    undecided.or(impossible)
 }
 
 /// The same calls for a register that starts as null: null and the initial value change places.

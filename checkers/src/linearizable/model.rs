@@ -143,6 +143,37 @@ impl Model {
     }
 }
 
+impl Model {
+    /// What its operations are and in which shapes their values come, as Markdown.
+    pub fn manual(self) -> String {
+        let source = match self {
+            Model::Register | Model::CasRegister => include_str!("models/register.rs"),
+            Model::VersionedRegister => include_str!("models/versioned_register.rs"),
+            Model::MultiRegister => include_str!("models/multi_register.rs"),
+            Model::KeyValue => include_str!("models/key_value.rs"),
+            Model::Mutex => include_str!("models/mutex.rs"),
+            Model::OwnerLock | Model::ReentrantLock => include_str!("models/owner_lock.rs"),
+            Model::FencedLock | Model::ReentrantFencedLock => include_str!("models/fenced_lock.rs"),
+            Model::Counter => include_str!("models/counter.rs"),
+            Model::Set => include_str!("models/set.rs"),
+            Model::FifoQueue => include_str!("models/fifo_queue.rs"),
+            Model::UnorderedQueue => include_str!("models/unordered_queue.rs"),
+            Model::Stack => include_str!("models/stack.rs"),
+            Model::Log => include_str!("models/log.rs"),
+        };
+        let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
+        let text: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        // Headings belong to the page, and links to the code.
+        let text: Vec<&str> = text.into_iter().filter(|line| !line.starts_with("# ")).collect();
+        text.join("\n")
+            .replace("[`", "`")
+            .replace("`]", "`")
+            .replace("For users: the", "The")
+            .trim()
+            .to_owned()
+    }
+}
+
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

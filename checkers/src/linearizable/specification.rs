@@ -62,6 +62,14 @@ pub trait Specification: Send + Sync {
     fn removal(&self, action: &Self::Action) -> Removal {
         if self.observes(action) { Removal::Alone } else { Removal::Never }
     }
+
+    /// How far `action` takes the object away from its initial state or, where it is negative, back, if every state is that far from the
+    /// initial one as all actions before add up to: 1 for taking a mutex and -1 for releasing it. The proof of a violation can
+    /// then begin where the sum was 0. `None`: there is no such measure.
+    fn balance(&self, action: &Self::Action) -> Option<i64> {
+        let _ = action;
+        None
+    }
 }
 
 /// What can be left out of a history so that every legal order of it is still a legal order of what is left. (Then, if what is

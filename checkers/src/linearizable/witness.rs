@@ -17,7 +17,18 @@ pub struct Witness {
     pub part: Option<Value>,
     /// Event indices of the invocations, in an order that fits. Operations of unknown outcome that need not have happened may be
     /// absent, as are those that constrain nothing. Or why there is none.
+    #[serde(serialize_with = "order_or_why")]
     pub order: Result<Vec<u64>, String>,
+}
+
+fn order_or_why<S: serde::Serializer>(
+    order: &Result<Vec<u64>, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match order {
+        Ok(order) => order.serialize(serializer),
+        Err(why) => why.serialize(serializer),
+    }
 }
 
 /// Checks that `order` (indices into `calls`) explains the history: every call that took effect is in it exactly once, every other one at

@@ -300,6 +300,15 @@ fn errors_say_where_and_what() {
 }
 
 #[test]
+fn maps_as_keys_of_maps_are_limited_in_text() {
+    // Each level quotes the text of the one below, which doubles it.
+    let nested = |levels: usize| ["{".repeat(levels), "1".into(), " 2}".repeat(levels)].concat();
+    assert!(argument(&nested(8), ":w").is_ok());
+    let error = argument(&nested(200), ":w").unwrap_err().to_string();
+    assert!(error.contains("the key of a map"), "{error}");
+}
+
+#[test]
 fn deep_nesting_needs_no_deep_stack() {
     let deep = |open: &str, close: &str, times: usize| [open.repeat(times), close.repeat(times)].concat();
     for (open, close) in [("[", "]"), ("#{", "}"), ("{1 [", "]}"), ("(", ")"), ("#a [", "]"), ("^:a [", "]")]

@@ -103,7 +103,10 @@ impl<'a> Blocks<'a> {
     fn at(&self, place: u64) -> Result<Block<'a>, ImportError> {
         let from = usize::try_from(place).unwrap_or(usize::MAX);
         let Some(rest) = self.bytes.get(from..).filter(|rest| rest.len() >= HEADER) else {
-            return bad(from, "a block should begin here, but the file ends; it may be cut off");
+            return bad(
+                from.min(self.bytes.len()),
+                format!("a block should begin at byte {place}, but the file ends; it may be cut off"),
+            );
         };
         let (header, _) = rest.split_at(HEADER);
         let (Some(length), Some(checksum)) = (u64_at(header, 0), u32_at(header, 8)) else {

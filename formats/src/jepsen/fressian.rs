@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use schism_history::{BuildError, TooMany, ValueId, Values};
+use schism_history::{BuildError, Datum, TooMany, ValueId, Values};
 
 use super::blocks::bad;
 use crate::ImportError;
@@ -14,6 +14,15 @@ use crate::clojure::{Encoder, Misfit};
 
 /// How deep values may be nested.
 const MAX_DEPTH: u32 = 256;
+
+/// How many times its own length a block may grow by what it takes from its cache, and what is always allowed. A reference is
+/// one byte however much it stands for, and what it stands for may consist of references: without a limit, a hundred bytes hold a value
+/// that fits nowhere once it is written out. Jepsen only caches names.
+const MAX_GROWTH: usize = 256;
+const MIN_GROWTH: usize = 1 << 20;
+
+/// How long a part of a ratio may be: an integer, or what stands for one that is larger than any float.
+const MAX_RATIO: usize = 64;
 
 /// What was read.
 #[derive(Clone, Debug)]
@@ -37,6 +46,8 @@ pub(crate) struct RawOp {
     pub(crate) value: ValueId,
     /// All other fields, as an object; null if there are none.
     pub(crate) others: ValueId,
+    /// How deep the deepest of them is nested.
+    pub(crate) depth: u32,
 }
 
 /// What a structure is.
@@ -107,8 +118,10 @@ pub(crate) struct Decoder<'a, 'v> {
     base: usize,
     values: &'v mut Values,
     encoder: &'v mut Encoder,
-    /// Values that can be referred to; none: it is still being read.
-    cache: Vec<Option<Item>>,
+    /// Values that can be referred to, and how many bytes each stands for; none: it is still being read.
+    cache: Vec<Option<(Item, usize)>>,
+    /// How many bytes the values taken from the cache stand for.
+    grown: usize,
     tags: Vec<(Tag, i64)>,
     text: String,
 }
@@ -127,6 +140,7 @@ impl<'a, 'v> Decoder<'a, 'v> {
             values,
             encoder,
             cache: Vec::new(),
+            grown: 0,
             tags: Vec::new(),
             text: String::new(),
         }
@@ -244,9 +258,11 @@ impl<'a, 'v> Decoder<'a, 'v> {
             0xcd => {
                 let number = self.cache.len();
                 self.cache.push(None);
+                let before = self.at.saturating_add(self.grown);
                 let item = self.read(depth + 1)?;
+                let size = self.at.saturating_add(self.grown) - before;
                 match self.cache.get_mut(number) {
-                    Some(place) => *place = Some(item.clone()),
+                    Some(place) => *place = Some((item.clone(), size)),
                     None => return self.bad("the cache was emptied while a value for it was read"),
                 }
                 return Ok(item);
@@ -348,9 +364,18 @@ impl<'a, 'v> Decoder<'a, 'v> {
         }
     }
 
-    fn cached(&self, number: i64) -> Read<Item> {
+    fn cached(&mut self, number: i64) -> Read<Item> {
         match usize::try_from(number).ok().and_then(|number| self.cache.get(number)) {
-            Some(Some(item)) => Ok(item.clone()),
+            Some(Some((item, size))) => {
+                let item = item.clone();
+                self.grown = self.grown.saturating_add(*size);
+                if self.grown > MIN_GROWTH.max(self.bytes.len().saturating_mul(MAX_GROWTH)) {
+                    return self.bad(format!(
+                        "written out, the values of this block are more than {MAX_GROWTH} times as large as the block"
+                    ));
+                }
+                Ok(item)
+            }
             Some(None) => self.bad("a value contains itself"),
             None => self.bad(format!("value {number} of the cache is used before it is there")),
         }
@@ -476,7 +501,7 @@ impl<'a, 'v> Decoder<'a, 'v> {
             }
             Item::Op(op) => {
                 let parts = [op.kind, op.process, op.f, op.value, op.others];
-                self.array(&parts, MAX_DEPTH / 2)?
+                self.array(&parts, op.depth)?
             }
         };
         match item {
@@ -599,6 +624,15 @@ impl<'a, 'v> Decoder<'a, 'v> {
             Tag::Ratio => {
                 let (above, _) = self.value(depth)?;
                 let (below, _) = self.value(depth)?;
+                let is_part = |id: ValueId| match self.values.get(id) {
+                    Datum::Int(_) | Datum::Number(_) => true,
+                    Datum::Str(text) => text.len() <= MAX_RATIO,
+                    _ => false,
+                };
+                // Anything else would be quoted again on every level on which a ratio is a part of a ratio.
+                if !is_part(above) || !is_part(below) {
+                    return self.bad("a ratio of two integers was expected");
+                }
                 let text = format!("'{}/{}", self.values.show(above), self.values.show(below));
                 let value = self.encoder.marked(self.values, &text);
                 self.fit(value)
@@ -610,15 +644,20 @@ impl<'a, 'v> Decoder<'a, 'v> {
             Tag::Op => {
                 let index = self.integer()?;
                 let time = self.integer()?;
-                let (kind, _) = self.value(depth)?;
-                let (process, _) = self.value(depth)?;
-                let (f, _) = self.value(depth)?;
-                let (value, _) = self.value(depth)?;
+                let mut deepest = 0;
+                let mut field = |decoder: &mut Self| {
+                    let (id, depth) = decoder.value(depth)?;
+                    deepest = deepest.max(depth);
+                    Ok::<ValueId, ImportError>(id)
+                };
+                let (kind, process) = (field(self)?, field(self)?);
+                let (f, value) = (field(self)?, field(self)?);
                 self.encoder.lenient = true;
-                let others = self.value(depth);
+                let others = field(self);
                 self.encoder.lenient = false;
-                let (others, _) = others?;
-                Ok(Item::Op(Rc::new(RawOp { index, time, kind, process, f, value, others })))
+                let others = others?;
+                let op = RawOp { index, time, kind, process, f, value, others, depth: deepest };
+                Ok(Item::Op(Rc::new(op)))
             }
             Tag::Pair => self.list(Some(2), depth),
             Tag::Ref => match u32::try_from(self.integer()?) {

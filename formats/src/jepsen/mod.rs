@@ -205,6 +205,7 @@ impl Reader<'_, '_> {
             f: field(":f").unwrap_or(ValueId::NULL),
             value: field(":value").unwrap_or(ValueId::ABSENT),
             others: map,
+            depth: 0,
         })
     }
 

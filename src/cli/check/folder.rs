@@ -29,8 +29,10 @@ struct Summary {
 
 /// Judges every history in the folder and below it.
 pub(super) fn main(arguments: &args::Check) -> ExitCode {
-    if arguments.report.is_some() {
-        return super::super::usage(&"schism: --report is about one history; give one of the folder's files");
+    if arguments.report.is_some() || arguments.witness.is_some() {
+        return super::super::usage(
+            &"schism: --report and --witness are about one history; give one of the folder's files",
+        );
     }
     if arguments.model.is_none() {
         return super::super::usage(&format!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use schism_checkers::linearizable::{self, Model, Options};
 use schism_checkers::{CheckResult, Progress, Validity};
-use schism_formats::{Import, ImportError};
+use schism_formats::{Format, Import, ImportError};
 use schism_history::{Outcome, Table};
 use serde::Serialize;
 
@@ -23,6 +23,8 @@ pub(super) struct Judged {
     pub verdict: Verdict,
     /// What to say besides the result.
     pub notes: Vec<String>,
+    /// How it was checked.
+    pub options: Options,
 }
 
 /// Why a history was not judged.
@@ -68,13 +70,22 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     {
         return super::super::usage(&format!("schism: {error}"));
     }
-    if arguments.json {
+    if let (Some(path), Verdict::Pass) = (&arguments.witness, judged.verdict)
+        && let Err(error) = witness(path, &judged)
+    {
+        return super::super::usage(&format!("schism: {error}"));
+    }
+    let said = if arguments.json {
         match serde_json::to_string_pretty(&printed(&name, &judged)) {
             Ok(json) => super::super::print(&format!("{json}\n")),
             Err(error) => super::super::usage(&format!("schism: {error}")),
-        };
+        }
     } else {
-        super::super::print(&describe(&judged, arguments.report.as_deref()));
+        super::super::print(&describe(&judged, arguments.report.as_deref()))
+    };
+    // Whoever reads half of an answer must not take it for a pass.
+    if said != ExitCode::SUCCESS && judged.verdict == Verdict::Pass {
+        return said;
     }
     ExitCode::from(judged.verdict.exit_code())
 }
@@ -104,10 +115,12 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     } else {
         schism_formats::open(path, &options)
     };
-    let import = import.map_err(Unjudged::Import)?;
+    let mut import = import.map_err(Unjudged::Import)?;
     let Some(model) = arguments.model else { return Err(Unjudged::Usage(which_model(&import.table))) };
+    let initial = import.table.values.json(&initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
     let mut options = Options::new(model);
     options.engine = arguments.engine;
+    options.initial = initial;
     options.time_budget = Some(arguments.time_limit.0);
     options.memory_budget = Some(usize::try_from(arguments.memory_limit.bytes()).unwrap_or(usize::MAX));
     options.progress = Some(progress);
@@ -127,7 +140,22 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
         Validity::Violation => Verdict::Violation,
         Validity::Unknown => Verdict::Unknown,
     };
-    Ok(Judged { import, result, verdict, notes })
+    Ok(Judged { import, result, verdict, notes, options })
+}
+
+/// Writes an order of the operations of each object.
+fn witness(path: &Path, judged: &Judged) -> Result<(), String> {
+    let orders =
+        linearizable::witness(&judged.import.table, &judged.options).map_err(|error| error.to_string())?;
+    if let Some(why) = orders.iter().find_map(|witness| witness.order.as_ref().err()) {
+        return Err(format!("{}: not written: {why}", path.display()));
+    }
+    let mut text = String::new();
+    for witness in orders {
+        text.push_str(&serde_json::to_string(&witness).map_err(|error| error.to_string())?);
+        text.push('\n');
+    }
+    std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Asks for a model, and names those that have all operations of the history.

@@ -19,8 +19,9 @@ const LISTED: usize = 24;
 
 /// The contradiction in the history of an object that an engine found impossible.
 pub(in super::super) fn explain<S: Specification>(failure: &Failure<'_, S>) -> Violation {
-    let Failure { specification, calls, contradiction, .. } = *failure;
-    tell(failure, &minimal::core(specification, calls, contradiction, failure.decide, failure.sharing))
+    let Failure { specification, table, calls, contradiction, .. } = *failure;
+    let core = minimal::core(specification, table, calls, contradiction, failure.decide, failure.sharing);
+    tell(failure, &core)
 }
 
 /// Says what the contradiction is.
@@ -46,6 +47,9 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
     if count > LISTED {
         explanation.push(format!("… and {} more.", count - LISTED));
     }
+    if let Some((count, first)) = core.undone {
+        explanation.push(restarted(count, &view(first)));
+    }
     explanation.extend(gaps(&culprit, &core.calls, &view));
     if count > LISTED
         && let Some(order) = longest_order(specification, calls, core.culprit, Budget::visits(VISITS))
@@ -61,6 +65,16 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
     explanation.extend(describe_orders(specification, &shown, |call| view(core.calls[call])));
     let rows = core.calls.iter().map(|call| row(*call)).collect();
     super::violation(table, failure.key, row(core.culprit), rows, summary, explanation)
+}
+
+/// Why what was over before the first of them began is not shown.
+fn restarted(count: usize, first: &View<'_>) -> String {
+    let operations = if count == 1 { "operation that was" } else { "operations that were" };
+    let them = if count == 1 { "it" } else { "they" };
+    format!(
+        "The {count} {operations} over before {} do not matter: taken together {them} left everything as it was at first.",
+        began(first)
+    )
 }
 
 /// What was over before the culprit began.

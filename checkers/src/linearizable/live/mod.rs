@@ -24,13 +24,11 @@ mod tests;
 
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
-use schism_history::{BuildError, Builder, Event, Kind, Process, Record, Table, ValueId};
+use schism_history::{BuildError, Builder, Event, Kind, Process, Record, ValueId};
 use serde_json::Value;
 
 use super::catalog::{self, Visit};
 use super::checker::Checker;
-use super::models::key_value::{Absence, KeyValue, Missing};
 use super::specification::Specification;
 use super::{CheckError, Model, Options};
 use crate::Validity;
@@ -114,23 +112,10 @@ pub struct Summary {
     pub unknown: Vec<Option<Value>>,
 }
 
-/// Which of the judges counts.
-enum Bench<'l> {
-    One(&'l mut dyn Judge),
-    /// Whether absent keys read as null or as an empty text shows late, if at all; until then both are tried.
-    Two {
-        null: &'l mut dyn Judge,
-        empty: &'l mut dyn Judge,
-        absence: Absence,
-        of_null: Vec<Violating>,
-        of_empty: FxHashSet<(ValueId, ValueId)>,
-    },
-}
-
 /// A history that is judged while it grows.
 pub struct Live<'l> {
     builder: Builder,
-    bench: Bench<'l>,
+    judge: &'l mut dyn Judge,
     model: Model,
     /// Where the history's own numbers go on otherwise than by one: a position, and the number there.
     indices: Vec<(u32, u64)>,
@@ -138,22 +123,14 @@ pub struct Live<'l> {
 }
 
 /// Lets `work` feed a history and look at it. `options` are those of [`check`](super::check), except that everything is done on
-/// the calling thread, no progress is noted, and the initial value of a register is null or an integer.
-pub fn live<T>(options: &Options, pace: &Pace, work: impl FnOnce(&mut Live<'_>) -> T) -> T {
+/// the calling thread and no progress is noted. `builder` is an empty one, among whose values is the initial value of the options.
+pub fn live<T>(options: &Options, builder: Builder, pace: &Pace, work: impl FnOnce(&mut Live<'_>) -> T) -> T {
     let model = options.model;
-    if model == Model::KeyValue {
-        let with_empty = |empty: &mut dyn Judge| {
-            let with_null = |null: &mut dyn Judge| {
-                let (absence, of_null, of_empty) = Default::default();
-                work(&mut Live::new(Bench::Two { null, empty, absence, of_null, of_empty }, model))
-            };
-            catalog::key_value(KeyValue { missing: Missing::Null }, Run { options, pace, work: with_null })
-        };
-        let kind = KeyValue { missing: Missing::EmptyText };
-        return catalog::key_value(kind, Run { options, pace, work: with_empty });
-    }
-    let work = |judge: &mut dyn Judge| work(&mut Live::new(Bench::One(judge), model));
-    catalog::with(model, &Table::default(), options.initial, Run { options, pace, work })
+    // Nothing is in it but the initial value.
+    let table = builder.table().clone();
+    let work =
+        |judge: &mut dyn Judge| work(&mut Live { builder, judge, model, indices: Vec::new(), next: 0 });
+    catalog::with(model, &table, options.initial, Run { options, pace, work })
 }
 
 /// Makes a judge.
@@ -171,10 +148,6 @@ impl<T, F: FnOnce(&mut dyn Judge) -> T> Visit for Run<'_, F> {
 }
 
 impl<'l> Live<'l> {
-    fn new(bench: Bench<'l>, model: Model) -> Self {
-        Self { builder: Builder::new(), bench, model, indices: Vec::new(), next: 0 }
-    }
-
     /// Takes the next event, which is cheap: nothing is decided.
     ///
     /// # Errors
@@ -206,16 +179,7 @@ impl<'l> Live<'l> {
         self.next = event.index.saturating_add(1);
         let Some(row) = self.builder.touched() else { return Ok(()) };
         let view = self.builder.table().view(row);
-        match &mut self.bench {
-            Bench::One(judge) => judge.see(row, &view, event.kind, event.index),
-            Bench::Two { null, empty, absence, .. } => {
-                absence.see(&view);
-                null.see(row, &view, event.kind, event.index);
-                if !absence.is_settled() {
-                    empty.see(row, &view, event.kind, event.index);
-                }
-            }
-        }
+        self.judge.see(row, &view, event.kind, event.index);
         if event.kind != Kind::Invoke {
             self.builder.release(row);
         }
@@ -225,18 +189,7 @@ impl<'l> Live<'l> {
     /// Decides what is due and drops what is not needed any more. `now` is the time since the start, and must not go back. The
     /// objects that were found to violate the model since the last look: each is reported once, and is certain.
     pub fn look(&mut self, now: Duration) -> Vec<Finding> {
-        let found = match &mut self.bench {
-            Bench::One(judge) => judge.look(now),
-            Bench::Two { null, empty, absence, of_null, of_empty } => {
-                of_null.extend(null.look(now));
-                if !absence.is_settled() {
-                    of_empty.extend(empty.look(now).into_iter().map(|(key, part, _)| (key, part)));
-                }
-                let certain =
-                    |found: &mut Violating| absence.is_settled() || of_empty.contains(&(found.0, found.1));
-                of_null.extract_if(.., certain).collect()
-            }
-        };
+        let found = self.judge.look(now);
         found.into_iter().map(|found| self.finding(found)).collect()
     }
 
@@ -246,13 +199,7 @@ impl<'l> Live<'l> {
     /// # Errors
     /// As of [`check`](super::check).
     pub fn finish(&mut self) -> Result<Summary, CheckError> {
-        let (violating, unknown) = match &mut self.bench {
-            Bench::One(judge) => judge.finish()?,
-            Bench::Two { null, empty, absence, .. } => match absence.missing() {
-                Missing::Null => null.finish()?,
-                Missing::EmptyText => empty.finish()?,
-            },
-        };
+        let (violating, unknown) = self.judge.finish()?;
         let validity = match (violating.is_empty(), unknown.is_empty()) {
             (false, _) => Validity::Violation,
             (true, false) => Validity::Unknown,
@@ -265,10 +212,7 @@ impl<'l> Live<'l> {
 
     /// Completed calls that are kept, over all objects.
     pub fn kept(&self) -> usize {
-        match &self.bench {
-            Bench::One(judge) => judge.kept(),
-            Bench::Two { null, empty, .. } => null.kept() + empty.kept(),
-        }
+        self.judge.kept()
     }
 
     fn json(&self, value: ValueId) -> Option<Value> {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use schism_history::{Event, Kind, Process, Random, Table};
+use schism_history::{Builder, Event, Kind, Process, Random, Table};
 use serde_json::{Map, Value, json};
 
 use super::super::{Engine, Model, Options, check};
@@ -290,7 +290,7 @@ fn agrees(
     dropped: &mut usize,
 ) -> Result<Result<CheckResult, String>, String> {
     let whole = check(&Table::from_events(events).unwrap(), options);
-    let (found, summary) = live(options, pace, |live| {
+    let (found, summary) = live(options, Builder::new(), pace, |live| {
         let mut found = Vec::new();
         let mut completed = 0;
         for (at, event) in events.iter().enumerate() {
@@ -372,7 +372,7 @@ fn what_does_not_fit_the_model_is_said_and_ends_the_judging() {
     event(&mut events, 1, Kind::Invoke, "jump", None, Value::Null);
     event(&mut events, 2, Kind::Invoke, "hop", None, Value::Null);
     let options = options(Model::CasRegister);
-    live(&options, &Pace::default(), |live| {
+    live(&options, Builder::new(), &Pace::default(), |live| {
         for (length, event) in events.iter().enumerate() {
             live.event(event).unwrap();
             let whole = check(&Table::from_events(&events[..=length]).unwrap(), &options);
@@ -410,7 +410,7 @@ fn a_quiet_object_is_found_out_at_the_next_look() {
     for patience in [Duration::ZERO, Duration::from_secs(1000)] {
         let pace = Pace { patience, ..Pace::default() };
         let events = stale(300);
-        live(&options(Model::Register), &pace, |live| {
+        live(&options(Model::Register), Builder::new(), &pace, |live| {
             for event in &events[..events.len() - 2] {
                 live.event(event).unwrap();
                 if event.index % 100 == 99 {
@@ -439,7 +439,7 @@ fn an_object_that_never_becomes_quiet_is_found_out_too() {
     event(&mut events, 9, Kind::Invoke, "write", Some(json!("k")), json!(-1));
     let stale = stale(300).into_iter().map(|event| Event { index: event.index + 1, ..event });
     events.extend(stale);
-    live(&options(Model::Register), &Pace::default(), |live| {
+    live(&options(Model::Register), Builder::new(), &Pace::default(), |live| {
         for event in &events {
             live.event(event).unwrap();
         }
@@ -452,7 +452,7 @@ fn an_object_that_never_becomes_quiet_is_found_out_too() {
 fn the_numbers_of_other_histories_are_kept() {
     let mut events = stale(10);
     events.iter_mut().for_each(|event| event.index = event.index * 3 + 5);
-    live(&options(Model::Register), &Pace::default(), |live| {
+    live(&options(Model::Register), Builder::new(), &Pace::default(), |live| {
         events.iter().for_each(|event| live.event(event).unwrap());
         assert_eq!(live.look(Duration::ZERO)[0].index, 41 * 3 + 5);
     });
@@ -462,7 +462,7 @@ fn the_numbers_of_other_histories_are_kept() {
 fn objects_that_are_left_alone_take_no_calls() {
     let pace = Pace { patience: Duration::from_secs(1), ..Pace::default() };
     let (keys, per_key) = (300_u64, 50);
-    live(&options(Model::Register), &pace, |live| {
+    live(&options(Model::Register), Builder::new(), &pace, |live| {
         let mut most = 0;
         let mut events = Vec::new();
         for key in 0..keys {

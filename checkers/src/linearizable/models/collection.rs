@@ -29,8 +29,11 @@ impl Action {
     /// outcome that took the element out need not have happened then.)
     pub(super) fn removal(self) -> Removal {
         match self {
-            Action::Insert(element) | Action::Remove(element) => Removal::Together(element.raw()),
-            Action::Empty | Action::Peek(_) => Removal::Alone,
+            // A peek needs its element to be there.
+            Action::Insert(element) | Action::Remove(element) | Action::Peek(element) => {
+                Removal::Together(element.raw())
+            }
+            Action::Empty => Removal::Alone,
             Action::RemoveAny => Removal::Never,
         }
     }

@@ -19,15 +19,18 @@
 //! - a list: `[k, null]`, `[k, v]`, `[k, [expected, new]]`; the result of a `get` is then `[k, v]`. A `get` and a `delete` may also have
 //!   the key alone, if it is neither a list nor an object; the result of a `get` is then the value.
 //!
-//! A key that is absent reads as null, or, with [`Missing::EmptyText`], as `""`, as Porcupine's key-value histories have it. `delete` makes a
+//! A key that is absent reads as null, or, where the initial value is given as `""`, as that, as Porcupine's key-value histories have it. `delete` makes a
 //! key absent, and so does a `put` of that same value; deleting what is absent succeeds. `append` of a text to a text joins them, of a list
-//! to a list too; anything else that is appended becomes the last element of a list. Appending to an absent key gives the text, the
+//! to a list too; anything else that is appended becomes the last element of a list. Appending to a value that is neither a text nor a list, or
+//! something else to a text, never succeeds. Appending to an absent key gives the text, the
 //! list, or the list of the one element. A `cas` that did not match, like everything that was refused, must be recorded as
 //! `fail`, and constrains nothing. An operation of unknown outcome may have taken effect at any later time, or never.
 
+mod appends;
+
 use std::sync::Arc;
 
-use schism_history::{Datum, Outcome, Table, ValueId, View};
+use schism_history::{Datum, Outcome, ValueId, View};
 
 use super::acknowledgement::{acknowledged, exact, is_null};
 use super::register;
@@ -42,46 +45,6 @@ pub enum Missing {
     Null,
     /// As the empty text.
     EmptyText,
-}
-
-/// What a history shows of how an absent key reads.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Absence {
-    /// Some `get` returned `""`.
-    empty: bool,
-    /// Something else shows that absent keys read as null, whatever comes.
-    null: bool,
-}
-
-impl Absence {
-    /// Looks at an operation. It may be looked at several times, at its invocation and when it has completed.
-    pub fn see(&mut self, view: &View<'_>) {
-        // What is malformed is reported when the history is checked.
-        let Ok((f, argument)) = Operation::of(view) else {
-            self.null = true;
-            return;
-        };
-        let empty = |id: ValueId| view.values().as_str(id) == Some("");
-        match f {
-            Operation::Get if view.outcome() == Outcome::Ok => match got(view) {
-                Ok(result) if !is_null(result) => self.empty |= empty(result),
-                _ => self.null = true,
-            },
-            Operation::Put | Operation::Append => self.null |= empty(argument.value),
-            Operation::Cas => self.null |= argument.cas(view).is_ok_and(|(_, new)| empty(new)),
-            _ => {}
-        }
-    }
-
-    /// How an absent key reads, as far as this is known.
-    pub fn missing(&self) -> Missing {
-        if self.empty && !self.null { Missing::EmptyText } else { Missing::Null }
-    }
-
-    /// Whether nothing to come can change that.
-    pub fn is_settled(&self) -> bool {
-        self.null
-    }
 }
 
 /// A map, each key by itself.
@@ -127,17 +90,18 @@ pub enum Action {
 }
 
 impl KeyValue {
-    /// The kind of map a history is of: absent keys read as `""` if some `get` returned that, none returned null, and nobody wrote it.
-    pub fn of(table: &Table) -> Self {
-        let mut absence = Absence::default();
-        table.views().for_each(|view| absence.see(&view));
-        Self { missing: absence.missing() }
+    /// The same calls as those of registers whose initial value is null: the map is linearizable if one of them is. There are several
+    /// where it cannot be told which of equal appends made what was read. `None` if null is written where absent keys read
+    /// as `""`, or if what is appended cannot be told apart in what is read. Engines that know registers
+    /// only can then decide them.
+    pub fn as_registers(&self, calls: &[Call<Action>]) -> Option<Vec<Vec<Call<register::Action<ValueId>>>>> {
+        if calls.iter().any(|call| matches!(call.action, Action::Append(_))) {
+            return appends::as_registers(calls);
+        }
+        Some(vec![Self::as_register(calls)?])
     }
 
-    /// The same calls as those of a register whose initial value is null; `None` if something is appended,
-    /// or null is written where absent keys read as `""`. Engines that know registers
-    /// only can then decide them.
-    pub fn as_register(&self, calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
+    fn as_register(calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
         use register::Action as To;
         let id = |content: &Content| match content.value {
             State::Absent => Some(ValueId::NULL),

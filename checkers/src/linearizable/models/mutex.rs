@@ -57,6 +57,13 @@ impl Specification for Mutex {
             (true, Action::Acquire) | (false, Action::Release) => None,
         }
     }
+
+    fn balance(&self, action: &Action) -> Option<i64> {
+        Some(match action {
+            Action::Acquire => 1,
+            Action::Release => -1,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ pub(super) fn decide(
     if let Some((culprit, group, returned)) = impossible {
         let involved = group.iter().map(|part| part.call as usize);
         let pattern = involved.filter(|call| calls[*call].invoked < returned).collect();
-        return Some(Answer::Impossible(contradiction(calls, culprit, pattern)));
+        return Some(Answer::Impossible(contradiction(culprit, pattern)));
     }
     Some(match unknown {
         None => Answer::Linearizable,

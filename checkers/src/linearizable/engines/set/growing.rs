@@ -114,11 +114,7 @@ impl Solver<'_> {
                     let pair = [last.unwrap_or(call), call];
                     let culprit =
                         if self.returned(pair[0]) > self.returned(pair[1]) { pair[0] } else { pair[1] };
-                    return Err(contradiction(
-                        calls,
-                        culprit as usize,
-                        pair.map(|call| call as usize).to_vec(),
-                    ));
+                    return Err(contradiction(culprit as usize, pair.map(|call| call as usize).to_vec()));
                 }
                 for element in &fresh {
                     self.element(*element).level = level;
@@ -143,7 +139,7 @@ impl Solver<'_> {
                     element.before = element.before.min((call.returned, number));
                     if other != NONE {
                         let late = if self.returned(other) > call.returned { other } else { number };
-                        return Err(contradiction(self.calls, late as usize, vec![other as usize, index]));
+                        return Err(contradiction(late as usize, vec![other as usize, index]));
                     }
                     continue;
                 }
@@ -277,7 +273,7 @@ impl Solver<'_> {
         } else {
             &causes
         };
-        contradiction(self.calls, self.culprit(&claims, silent), pattern)
+        contradiction(self.culprit(&claims, silent), pattern)
     }
 
     /// Why an element cannot come as late as after one of an earlier read, which this one's observer forbids.
@@ -296,7 +292,7 @@ impl Solver<'_> {
         } else {
             &causes
         };
-        contradiction(self.calls, self.culprit(&claims, silent), pattern)
+        contradiction(self.culprit(&claims, silent), pattern)
     }
 
     fn order(&self, chain: &Chain, floors: &[u32]) -> Vec<usize> {

@@ -10,7 +10,7 @@ mod growing;
 use schism_history::ValueId;
 
 use super::super::budget::Budget;
-use super::super::call::{Answer, Call, Contradiction, Decision, NEVER};
+use super::super::call::{Answer, Call, Contradiction, Decision};
 use super::super::models::set::SetAction;
 
 /// The name as results show it.
@@ -97,7 +97,7 @@ fn unless_removed(calls: &[Call<SetAction>], found: Contradiction) -> Contradict
     match removals.max_by_key(|(_, call)| call.returned) {
         None => found,
         Some((culprit, _)) if found.pattern.is_empty() => Contradiction { culprit, ..found },
-        Some((culprit, _)) => contradiction(calls, culprit, found.pattern),
+        Some((culprit, _)) => contradiction(culprit, found.pattern),
     }
 }
 
@@ -133,7 +133,7 @@ fn projected(calls: &[Call<SetAction>]) -> Option<Vec<elements::Part>> {
 }
 
 /// Of calls that are impossible together, the one at whose return that is certain.
-fn contradiction(calls: &[Call<SetAction>], culprit: usize, mut pattern: Vec<usize>) -> Contradiction {
+fn contradiction(culprit: usize, mut pattern: Vec<usize>) -> Contradiction {
     if !pattern.contains(&culprit) {
         pattern.push(culprit);
     }
@@ -142,7 +142,6 @@ fn contradiction(calls: &[Call<SetAction>], culprit: usize, mut pattern: Vec<usi
     if pattern.len() > SHOWN {
         pattern.clear();
     }
-    debug_assert!(calls[culprit].returned != NEVER);
     Contradiction { culprit, pattern }
 }
 
