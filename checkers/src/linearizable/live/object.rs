@@ -175,13 +175,28 @@ impl<S: Specification> Object<S> {
         let mut unknown = None;
         for start in &self.starts {
             let left = self.crashed.iter().enumerate().filter(|(place, _)| start.used >> place & 1 == 0);
-            // They are older than all that is kept, so this is in order of invocation.
-            let calls: Cow<'_, [_]> = match self.crashed.is_empty() {
-                true => kept.into(),
-                false => left.map(|(_, call)| call).chain(kept).cloned().collect(),
+            let left = left.map(|(_, call)| call);
+            // The special engines know the initial state only. What leads to another one is put where the past was, which was
+            // at least as long: at the position of an invocation and of a return for each.
+            let rebuilt = match start.state == checker.specification.initial() {
+                true => Some(Vec::new()),
+                false => checker.specification.rebuild(&start.state),
             };
-            // The special engines know the initial state only.
-            let Decision { answer, .. } = if start.state == checker.specification.initial() {
+            let seeds = rebuilt.iter().flatten().zip(0_u32..);
+            let seeds = seeds.map(|(action, place)| Call {
+                action: action.clone(),
+                invoked: place * 2,
+                returned: place * 2 + 1,
+                source: 0,
+            });
+            let offset = rebuilt.as_ref().map_or(0, |actions| actions.len() as u32 * 2);
+            // What crashed before has no effect before what is kept, and is older than that, so this is in order of invocation.
+            let left = left.cloned().zip(offset..).map(|(call, place)| Call { invoked: place, ..call });
+            let calls: Cow<'_, [_]> = match offset == 0 && self.crashed.is_empty() {
+                true => kept.into(),
+                false => seeds.chain(left).chain(kept.iter().cloned()).collect(),
+            };
+            let Decision { answer, .. } = if rebuilt.is_some() {
                 checker.engines.decide(engine, &calls, budget.clone())
             } else {
                 let later = Later { specification: checker.specification, state: &start.state };

@@ -10,19 +10,6 @@ use super::super::{Engine, Model, Options, check};
 use super::{Pace, Sabotage, Summary, live};
 use crate::{CheckResult, Validity};
 
-const MODELS: [Model; 10] = [
-    Model::CasRegister,
-    Model::Mutex,
-    Model::Counter,
-    Model::Set,
-    Model::FifoQueue,
-    Model::UnorderedQueue,
-    Model::Stack,
-    Model::Log,
-    Model::KeyValue,
-    Model::MultiRegister,
-];
-
 fn event(
     events: &mut Vec<Event>,
     process: u64,
@@ -48,8 +35,9 @@ fn event(
     });
 }
 
-/// A request to an object of the model.
-fn request(model: Model, random: &mut Random, fresh: u64) -> (&'static str, Value) {
+/// A request to an object of the model. In long histories all elements of queues are `distinct`, since the search would
+/// never come to an end.
+fn request(model: Model, random: &mut Random, fresh: u64, distinct: bool) -> (&'static str, Value) {
     let few = 1 + random.below(3);
     let half = random.below(2) == 0;
     match model {
@@ -72,7 +60,7 @@ fn request(model: Model, random: &mut Random, fresh: u64) -> (&'static str, Valu
             _ => ("read", Value::Null),
         },
         Model::FifoQueue | Model::UnorderedQueue => {
-            let value = if random.below(3) == 0 { few } else { fresh };
+            let value = if random.below(3) == 0 && !distinct { few } else { fresh };
             if half { ("enqueue", json!(value)) } else { ("dequeue", Value::Null) }
         }
         Model::Stack => {
@@ -96,6 +84,7 @@ fn request(model: Model, random: &mut Random, fresh: u64) -> (&'static str, Valu
             _ => ("get", Value::Null),
         },
         _ => {
+            let half = random.below(3) == 0;
             let name = if random.below(2) == 0 { "x" } else { "y" };
             let value = if half { json!(few) } else { Value::Null };
             ("txn", json!([[if half { "w" } else { "r" }, name, value]]))
@@ -189,7 +178,8 @@ struct Doing {
 }
 
 /// A history of some objects, with pauses in which nothing is open, crashes, and a lie now and then.
-fn history(model: Model, random: &mut Random, operations: u64) -> Vec<Event> {
+/// With it comes the value that objects have at first.
+fn history(model: Model, random: &mut Random, operations: u64) -> (Value, Vec<Event>) {
     let keys = 1 + random.below(3);
     let workers = 1 + random.below(4);
     let (crash, lie) = ([0, 5, 20][random.below(3) as usize], [0, 0, 4, 10][random.below(4) as usize]);
@@ -200,7 +190,13 @@ fn history(model: Model, random: &mut Random, operations: u64) -> Vec<Event> {
         Model::KeyValue if random.below(2) == 0 => json!(""),
         _ => Value::Null,
     };
-    let mut states = vec![Value::Null; keys as usize];
+    let initial = match model {
+        Model::CasRegister if random.below(2) == 0 => json!(1),
+        Model::KeyValue => empty.clone(),
+        _ => Value::Null,
+    };
+    let at_first = if model == Model::CasRegister { initial.clone() } else { Value::Null };
+    let mut states = vec![at_first; keys as usize];
     let mut seen: Vec<Value> = Vec::new();
     let (mut events, mut doing, mut crashed): (Vec<Event>, Vec<Doing>, Vec<Doing>) = Default::default();
     let mut free: Vec<u64> = (0..workers).collect();
@@ -211,7 +207,7 @@ fn history(model: Model, random: &mut Random, operations: u64) -> Vec<Event> {
             left -= 1;
             let process = free.swap_remove(random.below(free.len() as u64) as usize);
             let key = random.below(keys);
-            let (f, argument) = request(model, random, 100 + left);
+            let (f, argument) = request(model, random, 100 + left, operations > 40);
             let key = (keys > 1 || model == Model::KeyValue).then(|| json!(key));
             event(&mut events, process, Kind::Invoke, f, key.clone(), argument.clone());
             doing.push(Doing { process, f, key, argument, effect: None });
@@ -261,11 +257,12 @@ fn history(model: Model, random: &mut Random, operations: u64) -> Vec<Event> {
     if random.below(4) == 0 {
         events.truncate(random.below(events.len() as u64 + 1) as usize);
     }
-    events
+    (initial, events)
 }
 
+/// A little memory, so that what no search can decide is given up soon, and at the same place on every machine.
 fn options(model: Model) -> Options {
-    Options { threads: 1, ..Options::new(model) }
+    Options { threads: 1, memory_budget: Some(32 << 20), ..Options::new(model) }
 }
 
 /// A pace at which pasts are dropped early and often, or never.
@@ -283,14 +280,22 @@ fn pace(random: &mut Random, sabotage: Sabotage) -> Pace {
 
 /// Whether everything that was found while the history grew, and the final answer, are those of the check of the whole.
 fn agrees(
-    events: &[Event],
-    options: &Options,
+    (initial, events): &(Value, Vec<Event>),
+    options: Options,
     pace: &Pace,
     random: &mut Random,
     dropped: &mut usize,
 ) -> Result<Result<CheckResult, String>, String> {
-    let whole = check(&Table::from_events(events).unwrap(), options);
-    let (found, summary) = live(options, Builder::new(), pace, |live| {
+    let builder = || {
+        let mut builder = Builder::new();
+        let initial = builder.values().json(initial).unwrap();
+        (builder, Options { initial, ..options.clone() })
+    };
+    let (mut table, of_table) = builder();
+    events.iter().for_each(|event| table.event(event).unwrap());
+    let whole = check(&table.finish(), &of_table);
+    let (table, of_table) = builder();
+    let (found, summary) = live(&of_table, table, pace, |live| {
         let mut found = Vec::new();
         let mut completed = 0;
         for (at, event) in events.iter().enumerate() {
@@ -311,6 +316,9 @@ fn agrees(
         (one, other) => return Err(format!("{one:?}, but {other:?}")),
     };
     let Summary { validity, violating, unknown } = summary;
+    if whole.validity == Validity::Unknown {
+        return Ok(Ok(whole));
+    }
     let name = |finding: &super::Finding| format!("{:?} {:?}", finding.key, finding.part);
     let names: HashSet<String> = violating.iter().map(name).collect();
     let keys: HashSet<String> = violating.iter().map(|finding| format!("{:?}", finding.key)).collect();
@@ -326,26 +334,57 @@ fn agrees(
     Ok(Ok(whole))
 }
 
-#[test]
-fn the_final_answer_is_that_of_the_whole() {
-    for model in MODELS {
-        let mut random = Random::new(1, model.name());
-        let (mut verdicts, mut dropped) = ([0; 2], 0);
-        for round in 0..1500 {
-            let operations = if round % 10 == 0 { 120 } else { 30 };
-            let events = history(model, &mut random, operations);
-            let engine = [Engine::Auto, Engine::Search][round % 2];
-            let options = Options { engine, ..options(model) };
-            let pace = pace(&mut random, Sabotage::None);
-            match agrees(&events, &options, &pace, &mut random, &mut dropped) {
-                Ok(Ok(whole)) => verdicts[usize::from(whole.validity == Validity::Pass)] += 1,
-                Ok(Err(_)) => {}
-                Err(why) => panic!("{model}, round {round}, {pace:?}: {why}\n{events:#?}"),
-            }
+fn the_final_answer_is_that_of_the_whole(model: Model) {
+    let mut random = Random::new(1, model.name());
+    let (mut passes, mut violations, mut unknown, mut dropped) = (0, 0, 0, 0);
+    for round in 0..1500 {
+        let operations = if round % 10 == 0 { 120 } else { 30 };
+        let history = history(model, &mut random, operations);
+        let engine = [Engine::Auto, Engine::Search][round % 2];
+        let options = Options { engine, ..options(model) };
+        let pace = pace(&mut random, Sabotage::None);
+        match agrees(&history, options, &pace, &mut random, &mut dropped) {
+            Ok(Ok(whole)) => match whole.validity {
+                Validity::Pass => passes += 1,
+                Validity::Violation => violations += 1,
+                Validity::Unknown => unknown += 1,
+            },
+            Ok(Err(_)) => {}
+            Err(why) => panic!("{model}, round {round}, {pace:?}: {why}\n{history:#?}"),
         }
-        assert!(verdicts.iter().all(|count| *count > 100), "{model}: both must be common: {verdicts:?}");
-        assert!(dropped > 5000, "{model}: only {dropped} calls were dropped");
     }
+    println!(
+        "{model}: {passes} pass, {violations} do not, {unknown} are unknown; {dropped} calls were dropped"
+    );
+    assert!(passes > 100 && violations > 50, "{model}: both must be common: {passes} and {violations}");
+    assert!(unknown < 15, "{model}: {unknown} are unknown, and say nothing");
+    assert!(dropped > 5000, "{model}: only {dropped} calls were dropped");
+}
+
+/// A test for each model, so that they run beside each other.
+macro_rules! of_each_model {
+    ($($name:ident: $model:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                the_final_answer_is_that_of_the_whole(Model::$model);
+            }
+        )+
+        const MODELS: [Model; [$(Model::$model),+].len()] = [$(Model::$model),+];
+    };
+}
+
+of_each_model! {
+    the_final_answer_about_a_register: CasRegister,
+    the_final_answer_about_a_mutex: Mutex,
+    the_final_answer_about_a_counter: Counter,
+    the_final_answer_about_a_set: Set,
+    the_final_answer_about_a_queue: FifoQueue,
+    the_final_answer_about_an_unordered_queue: UnorderedQueue,
+    the_final_answer_about_a_stack: Stack,
+    the_final_answer_about_a_log: Log,
+    the_final_answer_about_a_map: KeyValue,
+    the_final_answer_about_a_multi_register: MultiRegister,
 }
 
 #[test]
@@ -355,12 +394,34 @@ fn mistakes_are_noticed() {
         let noticed = MODELS.into_iter().any(|model| {
             let mut random = Random::new(2, model.name());
             (0..1500).any(|_| {
-                let events = history(model, &mut random, 40);
+                let history = history(model, &mut random, 40);
                 let pace = pace(&mut random, mistake);
-                agrees(&events, &options(model), &pace, &mut random, &mut 0).is_err()
+                agrees(&history, options(model), &pace, &mut random, &mut 0).is_err()
             })
         });
         assert!(noticed, "nobody notices {mistake:?}");
+    }
+}
+
+/// A text that is appended again, after the key was deleted, is there again.
+#[test]
+fn equal_appends_can_take_the_same_place_after_a_reset() {
+    for reset in [("delete", Value::Null), ("put", json!("b"))] {
+        let mut events = Vec::new();
+        let prefix = if reset.0 == "put" { "b" } else { "" };
+        for _ in 0..2 {
+            let read = ("get", json!(format!("{prefix}a")));
+            for (f, value) in [reset.clone(), ("append", json!("a")), read] {
+                let argument = if f == "get" { Value::Null } else { value.clone() };
+                event(&mut events, 0, Kind::Invoke, f, Some(json!("k")), argument);
+                event(&mut events, 0, Kind::Ok, f, Some(json!("k")), value);
+            }
+        }
+        let table = Table::from_events(&events).unwrap();
+        for engine in [Engine::Auto, Engine::Search, Engine::JustInTime] {
+            let options = Options { engine, ..options(Model::KeyValue) };
+            assert_eq!(check(&table, &options).unwrap().validity, Validity::Pass, "{engine}");
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! If none of the texts that are put or appended is the beginning of another one, then a text that was
 //! read says what it is made of and in which order. So it says of every append in it what the key held before: the append is a
 //! compare-and-set of that. Where a text is appended more than once, any of those appends can be the one that a read
-//! shows: each choice is a register, and the map is linearizable if one of them is. An append that no read shows leaves something that nobody ever reads, until the next put: it is a
+//! shows: each choice is a register, and the map is linearizable if one of them is. Where something is put or deleted, too, the key can
+//! come to hold the same again, so each of those appends can be in any place or in none. An append that no read shows leaves something that nobody ever reads, until the next put: it is a
 //! write of a value of its own.
 //!
 //! Proof that the answer is the same. In a legal order of the map, what an append finds is what each read that shows it says, so it
@@ -91,6 +92,8 @@ struct Pieces<'c> {
     appends: Vec<Vec<usize>>,
     /// Per text: whether it is put.
     put: Vec<bool>,
+    /// Whether something is put or deleted: the key can then come to hold the same again, and several appends can take one place.
+    resets: bool,
 }
 
 impl<'c> Pieces<'c> {
@@ -111,7 +114,8 @@ impl<'c> Pieces<'c> {
         texts.dedup();
         let clear = texts.windows(2).all(|pair| !pair[1].starts_with(pair[0]));
         let (appends, put) = (vec![Vec::new(); texts.len()], vec![false; texts.len()]);
-        let mut pieces = Self { texts, appends, put };
+        let resets = calls.iter().any(|call| matches!(call.action, Action::Put(_) | Action::Delete));
+        let mut pieces = Self { texts, appends, put, resets };
         for (index, call) in calls.iter().enumerate() {
             let (Action::Append(content) | Action::Put(content)) = &call.action else { continue };
             let Some(piece) = pieces.number(content) else { continue };
@@ -206,7 +210,26 @@ impl Contents {
         }
         let mut certain = Choice::default();
         let mut choices = vec![Choice::default()];
-        for (piece, before, after) in &self.places {
+        let several = |piece: usize| pieces.resets && pieces.appends[piece].len() > 1;
+        for (piece, appends) in pieces.appends.iter().enumerate().filter(|(piece, _)| several(*piece)) {
+            let places: Vec<_> = self.places.iter().filter(|place| place.0 == piece).collect();
+            for append in appends.iter().filter(|_| !places.is_empty()) {
+                if choices.len() * (places.len() + 1) > CHOICES_MAX {
+                    return None;
+                }
+                let with = |choice: &Choice, place: &(usize, u32, u32)| {
+                    let mut choice = choice.clone();
+                    choice.insert(*append, (place.1, place.2));
+                    choice
+                };
+                let taken: Vec<_> = choices
+                    .iter()
+                    .flat_map(|choice| places.iter().map(|place| with(choice, place)))
+                    .collect();
+                choices.extend(taken);
+            }
+        }
+        for (piece, before, after) in self.places.iter().filter(|place| !several(place.0)) {
             // A put of the same text may have written it, and then no append needs to have.
             let by_put = *before == NOTHING && pieces.put[*piece];
             if let ([append], 1, false) = (&pieces.appends[*piece][..], shown[*piece], by_put) {
