@@ -293,6 +293,10 @@ pub struct Builder {
     nodes: FxHashMap<String, u16>,
     reuse: bool,
     reused: usize,
+    /// The row that the last event began or completed.
+    touched: Option<u32>,
+    /// Rows whose place may be taken again.
+    released: Vec<u32>,
 }
 
 impl Builder {
@@ -320,6 +324,25 @@ impl Builder {
     /// Events so far, which is the position of the next one.
     pub fn position(&self) -> u32 {
         self.table.events
+    }
+
+    /// The row that the last event began or completed; `None` after an event of the nemesis, and before the first event.
+    pub fn touched(&self) -> Option<usize> {
+        self.touched.map(|row| row as usize)
+    }
+
+    /// Gives the place of a completed operation to one that is yet to come, for whoever looks at each operation when it completes
+    /// and not again: the rows are then as many as were ever open at once, in no order, and a released one says nothing. A row that
+    /// is open stays.
+    pub fn release(&mut self, row: usize) {
+        let Ok(place) = u32::try_from(row) else { return };
+        if let Some(row) = self.table.rows.get_mut(row)
+            && row.completed != OPEN
+        {
+            // So a second release of it does nothing.
+            row.completed = OPEN;
+            self.released.push(place);
+        }
     }
 
     /// The table so far; what is open has no completion yet.
@@ -368,6 +391,7 @@ impl Builder {
         if position >= OPEN - 1 {
             return Err(BuildError::TooLarge("events"));
         }
+        self.touched = None;
         if let Process::Client(process) = record.process {
             self.client(record, process, position, index)?;
             self.table.timed &= record.time.is_some();
@@ -389,7 +413,7 @@ impl Builder {
         position: u32,
         index: u64,
     ) -> Result<(), BuildError> {
-        let Self { table, actors, names, nodes, .. } = self;
+        let Self { table, actors, names, nodes, released, touched, .. } = self;
         let error = |problem: String| Err(BuildError::Pair(PairError { index, problem }));
         let next = actors.len();
         let actor = match actors.entry(process) {
@@ -407,14 +431,14 @@ impl Builder {
         let (f, kind) = (record.f, record.kind);
         match (&actor.last, kind) {
             (Last::Free, Kind::Invoke) => {
-                let row = u32::try_from(table.rows.len()).map_err(|_| BuildError::TooLarge("operations"))?;
-                actor.last = Last::Open(row);
+                let end = u32::try_from(table.rows.len()).map_err(|_| BuildError::TooLarge("operations"))?;
+                let place = released.last().copied().unwrap_or(end);
                 let time = record.time.unwrap_or(0);
                 let node = match record.node {
                     Some(node) => number(nodes, &mut table.nodes, node, 1, "nodes")?,
                     None => 0,
                 };
-                table.rows.push(Row {
+                let row = Row {
                     invoke_time: time,
                     complete_time: time,
                     key: record.key,
@@ -426,7 +450,14 @@ impl Builder {
                     f: number(names, &mut table.names, f, 0, "names of operations")?,
                     node,
                     outcome: Outcome::Unknown,
-                });
+                };
+                if released.pop().is_some() {
+                    table.rows[place as usize] = row;
+                } else {
+                    table.rows.push(row);
+                }
+                actor.last = Last::Open(place);
+                *touched = Some(place);
             }
             (Last::Open(open), Kind::Invoke) => {
                 let before = View { table, row: &table.rows[*open as usize] };
@@ -478,6 +509,7 @@ impl Builder {
                 if record.error.is_present() {
                     table.errors.insert(position, record.error);
                 }
+                *touched = Some(open as u32);
                 actor.last = if kind == Kind::Info { Last::Crashed(index) } else { Last::Free };
             }
         }

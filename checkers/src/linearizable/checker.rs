@@ -156,16 +156,19 @@ impl<S: Specification> Checker<'_, S> {
             return Ok(decisions.into_iter().flatten().collect());
         };
         let view = table.view(*row as usize);
-        let index = view.index();
-        Err(match misfit {
-            Misfit::Unknown { hint } => CheckError::UnknownOperation {
-                index,
-                f: view.f().to_owned(),
-                model: self.name.to_owned(),
-                hint,
-            },
+        Err(CheckError::of(misfit, view.index(), view.f(), self.name))
+    }
+}
+
+impl CheckError {
+    /// What does not fit the model called `model`: the operation `f`, invoked at event `index`.
+    pub(super) fn of(misfit: &Misfit, index: u64, f: &str, model: &str) -> Self {
+        match misfit {
+            Misfit::Unknown { hint } => {
+                CheckError::UnknownOperation { index, f: f.to_owned(), model: model.to_owned(), hint }
+            }
             Misfit::Malformed(problem) => CheckError::Malformed { index, problem: problem.clone() },
-        })
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod catalog;
 mod checker;
 mod engines;
 mod evidence;
+pub mod live;
 mod model;
 mod models;
 mod objects;

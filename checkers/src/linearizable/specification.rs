@@ -51,6 +51,13 @@ pub trait Specification: Send + Sync {
         size_of_val(state)
     }
 
+    /// Actions which, one after the other, take the object from its initial state to this one: no more of them than must have taken
+    /// effect for it. Engines that know the initial state only can then go on from a later one. `None`: nobody knows any.
+    fn rebuild(&self, state: &Self::State) -> Option<Vec<Self::Action>> {
+        let _ = state;
+        None
+    }
+
     /// Which of several independent objects the operation concerns, beyond the key in the history. Objects are checked one by one, which
     /// is as exact as checking them together (Herlihy and Wing, 1990) and much faster. An operation on several objects at once forbids it.
     fn part(&self, operation: &View<'_>) -> ValueId {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BuildError, OPEN, Table};
+use super::{BuildError, Builder, OPEN, Table};
 use crate::{Event, Kind, Process, Random, ValueId, pair};
 
 fn value(random: &mut Random) -> Value {
@@ -111,4 +111,47 @@ fn rows_are_the_operations_that_pairing_finds() {
         }
     }
     assert!(rows > 50_000 && errors > 1_000, "{rows} {errors}");
+}
+
+#[test]
+fn released_rows_are_taken_again_and_say_the_same() {
+    let mut random = Random::new(3, "released");
+    let (mut refused, mut most_rows) = (0, 0);
+    for _ in 0..2000 {
+        let (mut plain, mut releasing) = (Builder::new(), Builder::new());
+        let (mut open, mut most_open) = (0_usize, 0);
+        for event in events(&mut random, 20) {
+            let position = plain.position();
+            let outcome = plain.event(&event);
+            assert_eq!(releasing.event(&event), outcome);
+            if outcome.is_err() {
+                refused += 1;
+                assert_eq!((plain.touched(), releasing.touched()), (None, None));
+                continue;
+            }
+            let rows = plain.table().rows();
+            let at = rows.iter().position(|row| row.invoked == position || row.completed == position);
+            assert_eq!(plain.touched(), at);
+            assert_eq!(at.is_none(), event.process == Process::Nemesis);
+            let (Some(at), Some(place)) = (at, releasing.touched()) else {
+                assert_eq!(releasing.touched(), None);
+                continue;
+            };
+            assert_eq!(releasing.table().rows()[place], rows[at]);
+            if event.kind == Kind::Invoke {
+                open += 1;
+                most_open = most_open.max(open);
+                // It is open, so this does nothing.
+                releasing.release(place);
+            } else {
+                open -= 1;
+                releasing.release(place);
+                releasing.release(place);
+            }
+            releasing.release(usize::MAX);
+        }
+        assert_eq!(releasing.table().rows().len(), most_open);
+        most_rows = most_rows.max(most_open);
+    }
+    assert!(refused > 100 && most_rows >= 4, "{refused} refused, {most_rows} rows");
 }

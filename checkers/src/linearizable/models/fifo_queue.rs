@@ -140,6 +140,10 @@ impl Specification for FifoQueue {
         }
     }
 
+    fn rebuild(&self, state: &Line) -> Option<Vec<Action>> {
+        Some(state.sequence().into_iter().map(Action::Insert).collect())
+    }
+
     fn observes(&self, action: &Action) -> bool {
         action.observes()
     }

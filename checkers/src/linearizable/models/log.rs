@@ -300,6 +300,17 @@ impl Specification for Log {
         }
     }
 
+    fn rebuild(&self, state: &Elements) -> Option<Vec<LogAction>> {
+        let mut actions = Vec::with_capacity(state.length() as usize);
+        let mut here = state;
+        while let Some(link) = &here.0 {
+            actions.push(LogAction::Append(link.last, None));
+            here = &link.before;
+        }
+        actions.reverse();
+        Some(actions)
+    }
+
     fn observes(&self, action: &LogAction) -> bool {
         matches!(action, LogAction::Read(_))
     }

@@ -52,6 +52,12 @@ impl Specification for Stack {
         }
     }
 
+    fn rebuild(&self, state: &List) -> Option<Vec<Action>> {
+        let mut actions: Vec<Action> = state.iter().map(Action::Insert).collect();
+        actions.reverse();
+        Some(actions)
+    }
+
     fn observes(&self, action: &Action) -> bool {
         action.observes()
     }

@@ -63,6 +63,10 @@ impl Specification for UnorderedQueue {
         next.extend((0..state.len()).filter(is_new).filter_map(|place| without(state, place)));
     }
 
+    fn rebuild(&self, state: &Self::State) -> Option<Vec<Action>> {
+        Some(state.iter().copied().map(Action::Insert).collect())
+    }
+
     fn observes(&self, action: &Action) -> bool {
         action.observes()
     }
