@@ -60,6 +60,11 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     let name = name(&arguments.path);
     let judged = match judge(&arguments.path, arguments, true) {
         Ok(judged) => judged,
+        // As editors and terminals know places in files.
+        Err(Unjudged::Import(ImportError::Syntax { place, problem })) => {
+            let message = format!("schism: {name}:{}:{}: {problem}", place.line, place.column);
+            return super::super::usage(&message);
+        }
         Err(why) => return super::super::usage(&format!("schism: {name}: {why}")),
     };
     for note in &judged.notes {
