@@ -11,7 +11,7 @@ pub struct Progress {
 
 impl Progress {
     /// So many operations are to be checked.
-    pub(crate) fn expect(&self, operations: usize) {
+    pub(crate) fn begin(&self, operations: usize) {
         self.total.store(operations as u64, Ordering::Relaxed);
     }
 

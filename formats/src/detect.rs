@@ -35,10 +35,21 @@ fn edn(map: &[u8]) -> Option<Format> {
         return None;
     }
     let line = map.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let has = |what: &[u8]| line.windows(what.len()).any(|window| window == what);
-    let names = [&b":f :get"[..], b":f :put", b":f :append"];
-    let porcupine = has(b":key \"") && names.into_iter().any(has);
-    Some(if porcupine { Format::PorcupineKv } else { Format::Edn })
+    Some(if is_porcupine(line) { Format::PorcupineKv } else { Format::Edn })
+}
+
+/// Exactly the fields of those files, and in their order: with a time or an index, or a key that is no text, it is somebody
+/// else's history, in which absent keys need not read as the empty text.
+fn is_porcupine(line: &[u8]) -> bool {
+    let Ok(mut rest) = std::str::from_utf8(line) else { return false };
+    for name in ["{:process ", ", :type :", ", :f :", ", :key \"", "\", :value "] {
+        let Some((before, after)) = rest.split_once(name) else { return false };
+        if before.contains([':', ',', '{', '"']) {
+            return false;
+        }
+        rest = after;
+    }
+    rest.trim_end().strip_suffix('}').is_some_and(|value| value == "nil" || value.starts_with('"'))
 }
 
 /// The logs start with whatever Jepsen said first.
@@ -85,6 +96,15 @@ mod tests {
             ("#jepsen.history.Op{:index 0", Some(Format::Edn)),
             ("[#jepsen.history.Op{:index 0", Some(Format::Edn)),
             ("{:process 0, :type :invoke, :f :get, :key \"7\", :value nil}\n", Some(Format::PorcupineKv)),
+            (
+                "{:process 0, :type :invoke, :f :append, :key \"7\", :value \"x, :y\"}",
+                Some(Format::PorcupineKv),
+            ),
+            ("{:process 0, :type :invoke, :f :get, :key \"7\", :value nil, :time 1}\n", Some(Format::Edn)),
+            ("{:index 0, :process 0, :type :invoke, :f :get, :key \"7\", :value nil}\n", Some(Format::Edn)),
+            ("{:process 0, :type :invoke, :f :get, :value nil, :key \"7\"}\n", Some(Format::Edn)),
+            ("{:process 0, :type :invoke, :f :get, :key 7, :value nil}\n", Some(Format::Edn)),
+            ("{:process 0, :type :invoke, :f :put, :key \"7\", :value 1}\n", Some(Format::Edn)),
             ("JEPSEN\0\0\0\u{1}", Some(Format::Jepsen)),
             ("INFO  jepsen.util - 0\t:invoke\t:read\tnil\n", Some(Format::JepsenLog)),
             ("WARN  something else\nINFO  jepsen.util - 0\t:invoke\t:read\tnil\n", Some(Format::JepsenLog)),

@@ -360,24 +360,35 @@ impl Builder {
     /// # Errors
     /// See [`Builder::push`].
     pub fn event(&mut self, event: &Event) -> Result<(), BuildError> {
-        // The nemesis is left out, and so are its values.
-        let client = event.process != Process::Nemesis;
-        let mut number = |value: Option<&Value>| match value {
-            Some(value) if client => self.table.values.json(value),
-            _ => Ok(ValueId::ABSENT),
-        };
-        let record = Record {
+        let record = self.record(event)?;
+        let error = self.number(event, event.error.as_ref())?;
+        self.push(&Record { error, ..record })
+    }
+
+    /// An event of our own format with its values numbered, all but its error.
+    ///
+    /// # Errors
+    /// There are too many values.
+    pub fn record<'e>(&mut self, event: &'e Event) -> Result<Record<'e>, TooMany> {
+        Ok(Record {
             process: event.process,
             kind: event.kind,
             f: &event.f,
-            key: number(event.key.as_ref())?,
-            value: number(Some(&event.value))?,
+            key: self.number(event, event.key.as_ref())?,
+            value: self.number(event, Some(&event.value))?,
             time: Some(event.time),
             index: Some(event.index),
             node: event.node.as_deref(),
-            error: number(event.error.as_ref())?,
-        };
-        self.push(&record)
+            error: ValueId::ABSENT,
+        })
+    }
+
+    /// The nemesis is left out, and so are its values.
+    fn number(&mut self, event: &Event, value: Option<&Value>) -> Result<ValueId, TooMany> {
+        match value {
+            Some(value) if event.process != Process::Nemesis => self.table.values.json(value),
+            _ => Ok(ValueId::ABSENT),
+        }
     }
 
     /// Takes the next event. Events of the nemesis only count.

@@ -62,3 +62,10 @@ pub(crate) struct Decision {
     /// The engine's name as results show it, e.g. `zones`.
     pub engine: &'static str,
 }
+
+impl Decision {
+    /// The engine cannot decide objects of this kind.
+    pub fn unsuited(engine: &'static str) -> Self {
+        Self { answer: Answer::Unknown(Exhausted::Unsuited, 0), engine }
+    }
+}

@@ -52,7 +52,7 @@ impl<S: Specification> Checker<'_, S> {
             |calls: &[Call<S::Action>], budget: Budget| self.engines.decide(options.engine, calls, budget);
         let budget = options.budget(&pool);
         if let Some(progress) = &options.progress {
-            progress.expect(table.rows().len());
+            progress.begin(table.rows().len());
         }
         let objects = Objects::of(self.specification, table);
         let decisions = pool.install(|| {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
-use super::budget::{Budget, Exhausted};
+use super::budget::Budget;
 use super::call::{Answer, Call, Decision};
 
 /// Which engine is to decide.
@@ -76,17 +76,16 @@ pub(super) struct Engines<'e, A> {
 impl<A> Engines<'_, A> {
     /// Has the object decided.
     pub fn decide(&self, engine: Engine, calls: &[Call<A>], budget: Budget) -> Decision {
-        let unsuited =
-            |engine: &'static str| Decision { answer: Answer::Unknown(Exhausted::Unsuited, 0), engine };
         match engine {
             Engine::Search => (self.search)(calls, budget),
             Engine::JustInTime => match self.just_in_time {
                 Some(just_in_time) => just_in_time(calls, budget),
-                None => unsuited("just-in-time"),
+                None => Decision::unsuited("just-in-time"),
             },
-            Engine::Special => {
-                self.special.and_then(|special| special(calls, budget)).unwrap_or(unsuited("special"))
-            }
+            Engine::Special => self
+                .special
+                .and_then(|special| special(calls, budget))
+                .unwrap_or(Decision::unsuited("special")),
             Engine::Auto => self.fastest(calls, budget),
         }
     }

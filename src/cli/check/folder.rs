@@ -95,16 +95,16 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
         say(format_args!("schism: there is no history in {}", arguments.path.display()));
         return ExitCode::from(Verdict::Usage.exit_code());
     }
-    if arguments.json {
+    let said = if arguments.json {
         let whole = serde_json::json!({ "files": all, "summary": summary });
         match serde_json::to_string_pretty(&whole) {
             Ok(json) => super::super::print(&format!("{json}\n")),
             Err(error) => return super::super::usage(&format!("schism: {error}")),
-        };
+        }
     } else {
-        super::super::print(&summary.describe());
-    }
-    ExitCode::from(worst.exit_code())
+        super::super::print(&summary.describe())
+    };
+    history::told(said, worst)
 }
 
 fn line(word: &str, name: &str, judged: &history::Judged) -> String {

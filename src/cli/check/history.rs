@@ -75,10 +75,12 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     {
         return super::super::usage(&format!("schism: {error}"));
     }
-    if let (Some(path), Verdict::Pass) = (&arguments.witness, judged.verdict)
-        && let Err(error) = witness(path, &judged)
-    {
-        return super::super::usage(&format!("schism: {error}"));
+    if let Some(path) = &arguments.witness {
+        if judged.verdict != Verdict::Pass {
+            say(format_args!("{}: not written: only a pass has an order of all operations", path.display()));
+        } else if let Err(error) = witness(path, &judged) {
+            return super::super::usage(&format!("schism: {error}"));
+        }
     }
     let said = if arguments.json {
         match serde_json::to_string_pretty(&printed(&name, &judged)) {
@@ -88,11 +90,16 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
     } else {
         super::super::print(&describe(&judged, arguments.report.as_deref()))
     };
-    // Whoever reads half of an answer must not take it for a pass.
-    if said != ExitCode::SUCCESS && judged.verdict == Verdict::Pass {
-        return said;
+    told(said, judged.verdict)
+}
+
+/// The exit code of a verdict that was printed: whoever reads half of an answer must not take it for a pass.
+pub(super) fn told(said: ExitCode, verdict: Verdict) -> ExitCode {
+    if said != ExitCode::SUCCESS && verdict == Verdict::Pass {
+        said
+    } else {
+        ExitCode::from(verdict.exit_code())
     }
-    ExitCode::from(judged.verdict.exit_code())
 }
 
 /// How a path is called in messages.
@@ -122,11 +129,19 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     };
     let mut import = import.map_err(Unjudged::Import)?;
     let Some(model) = arguments.model else { return Err(Unjudged::Usage(which_model(&import.table))) };
-    let initial = arguments.initial.clone().unwrap_or_else(|| match (model, import.format) {
-        // That is what it means there.
-        (Model::KeyValue, Format::PorcupineKv) => "".into(),
-        _ => serde_json::Value::Null,
-    });
+    let mut notes = import.notes.clone();
+    let initial = match (&arguments.initial, model, import.format) {
+        (Some(initial), ..) => initial.clone(),
+        // That is what it means there; in anybody else's history it would hide a lost value, so it is said.
+        (None, Model::KeyValue, Format::PorcupineKv) => {
+            notes.push(
+                "absent keys read as \"\", as in Porcupine's histories; if not, give --initial null"
+                    .to_owned(),
+            );
+            serde_json::Value::from("")
+        }
+        (None, ..) => serde_json::Value::Null,
+    };
     let initial = import.table.values.json(&initial).map_err(|error| Unjudged::Usage(error.to_string()))?;
     let mut options = Options::new(model);
     options.engine = arguments.engine;
@@ -136,7 +151,6 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     options.progress = Some(progress);
     let result = linearizable::check(&import.table, &options)
         .map_err(|error| Unjudged::Usage(format!("the history cannot be checked: {error}")))?;
-    let mut notes = import.notes.clone();
     let verdict = match result.validity {
         Validity::Pass if result.operations == 0 => {
             notes.push("there is no operation in it: it proves nothing".to_owned());

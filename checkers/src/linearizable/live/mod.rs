@@ -24,7 +24,7 @@ mod tests;
 
 use std::time::Duration;
 
-use schism_history::{BuildError, Builder, Event, Kind, Process, Record, ValueId};
+use schism_history::{BuildError, Builder, Event, Kind, Record, ValueId};
 use serde_json::Value;
 
 use super::catalog::{self, Visit};
@@ -153,24 +153,8 @@ impl<'l> Live<'l> {
     /// # Errors
     /// The event contradicts the earlier ones; see [`Builder::push`]. It is not part of the history then.
     pub fn event(&mut self, event: &Event) -> Result<(), BuildError> {
-        let client = event.process != Process::Nemesis;
-        let values = self.builder.values();
-        let mut number = |value: Option<&Value>| match value {
-            Some(value) if client => values.json(value),
-            _ => Ok(ValueId::ABSENT),
-        };
-        let record = Record {
-            process: event.process,
-            kind: event.kind,
-            f: &event.f,
-            key: number(event.key.as_ref())?,
-            value: number(Some(&event.value))?,
-            time: Some(event.time),
-            // The table would keep a number for every event.
-            index: None,
-            node: None,
-            error: ValueId::ABSENT,
-        };
+        // The table would keep a number for every event.
+        let record = Record { index: None, node: None, ..self.builder.record(event)? };
         let position = self.builder.position();
         self.builder.push(&record)?;
         if event.index != self.next {
