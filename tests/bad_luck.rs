@@ -373,7 +373,7 @@ fn check_says_what_is_wrong_with_what_it_is_given() {
     };
     says(&check("absent"), &["absent", "No such file"]);
     fs::create_dir(place.path().join("empty")).unwrap();
-    says(&check("empty"), &["empty", "nothing to judge", "runs/latest"]);
+    says(&check("empty"), &["there is no history in empty"]);
     place.file("none.jsonl", "");
     let said = place.schism(&["check", "none.jsonl", "--model", "register"]).expect(4);
     says(&said.stderr, &["none.jsonl: there is no operation in it"]);

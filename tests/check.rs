@@ -120,3 +120,105 @@ fn a_history_without_a_success_is_no_pass() {
         assert_eq!(finished.code, Some(code), "{text}{}", finished.stderr);
     }
 }
+
+/// A legal history of one register, and the same with a stale read at its end.
+fn pair_of_histories() -> (String, String) {
+    let good = history(5);
+    let mut bad = good.clone();
+    if let Some(last) = bad.last_mut() {
+        last["value"] = json!(1);
+    }
+    (lines(&good), lines(&bad))
+}
+
+#[test]
+fn a_history_without_a_model_is_told_which_fit() {
+    let place = Place::new();
+    place.file("history.jsonl", &pair_of_histories().0);
+    let finished = place.schism(&["check", "history.jsonl"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("It has read, write, as do the models register"), "{}", finished.stderr);
+    let finished = place.schism(&["check", "history.jsonl", "--model", "regster"]);
+    assert_eq!(finished.code, Some(2));
+    assert!(finished.stderr.contains("'register'"), "{}", finished.stderr);
+}
+
+#[test]
+fn a_folder_gets_a_line_a_file_and_the_worst_exit_code() {
+    let place = Place::new();
+    let (good, bad) = pair_of_histories();
+    fs::create_dir_all(place.path().join("all/deep")).unwrap();
+    place.file("all/a.jsonl", &good);
+    place.file("all/deep/b.jsonl", &bad);
+    place.file("all/README.md", "No history.\n");
+    let finished = place.schism(&["check", "all", "--model", "register"]);
+    assert_eq!(finished.code, Some(1), "{}{}", finished.stdout, finished.stderr);
+    let said: Vec<&str> = finished.stdout.lines().collect();
+    assert!(said[0].starts_with("skipped    README.md: "), "{said:?}");
+    assert!(said[1].starts_with("pass       a.jsonl: 10 operations, 1 object, "), "{said:?}");
+    assert!(said[2].starts_with("violation  deep/b.jsonl: 10 operations, 1 object, "), "{said:?}");
+    assert!(said[2].contains("had been overwritten by write"), "{said:?}");
+    assert_eq!(said[3], "2 histories judged: 1 pass, 1 violation, 1 skipped");
+
+    // A file that is a history but cannot be read is no pass, and takes nothing from the violation.
+    place.file("all/c.jsonl", "{\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"value\":1}\n{]\n{}\n");
+    let finished = place.schism(&["check", "all", "--model", "register"]);
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stdout.contains("error      c.jsonl: line 2, column 2: "), "{}", finished.stdout);
+    fs::remove_file(place.path().join("all/deep/b.jsonl")).unwrap();
+    let finished = place.schism(&["check", "all", "--model", "register", "--json"]);
+    assert_eq!(finished.code, Some(2), "{}", finished.stdout);
+    let whole: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(
+        whole["summary"],
+        json!({ "pass": 1, "violation": 0, "unknown": 0, "void": 0, "error": 1, "skipped": 1 })
+    );
+    assert_eq!(whole["files"][0]["file"], "a.jsonl");
+    assert_eq!(whole["files"][0]["verdict"], "pass");
+
+    fs::create_dir(place.path().join("none")).unwrap();
+    assert_eq!(place.schism(&["check", "none", "--model", "register"]).code, Some(2));
+}
+
+#[test]
+fn a_single_history_can_come_from_a_pipe_and_have_a_page() {
+    let place = Place::new();
+    let (good, bad) = pair_of_histories();
+    let finished = place.schism_with(&["check", "-", "--model", "register", "--json"], &good);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let printed: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!((&printed["verdict"], &printed["operations"]), (&json!("pass"), &json!(10)));
+
+    let finished = place.schism_with(&["check", "-", "--model", "register", "--report", "page.html"], &bad);
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let page = fs::read_to_string(place.path().join("page.html")).unwrap();
+    assert!(page.contains("Violation 1") && page.contains("had been overwritten"), "{page}");
+    let unwritable =
+        place.schism_with(&["check", "-", "--model", "register", "--report", "no/page.html"], &bad);
+    assert_eq!(unwritable.code, Some(2));
+    assert!(unwritable.stderr.contains("cannot write no/page.html"), "{}", unwritable.stderr);
+}
+
+#[test]
+fn an_engine_that_cannot_decide_and_a_budget_of_nothing_are_unknown_not_passes() {
+    let place = Place::new();
+    // A value written twice is nothing for the polynomial engine.
+    let mut twice = [history(1), history(1)].concat();
+    for (index, event) in twice.iter_mut().enumerate() {
+        event["index"] = json!(index);
+        event["time"] = json!(index);
+    }
+    let twice = lines(&twice);
+    place.file("history.jsonl", &twice);
+    let check = |more: &[&str]| {
+        let finished = place
+            .schism(&[&["check", "history.jsonl", "--model", "register", "--key", "none"], more].concat());
+        (finished.code, finished.stdout)
+    };
+    assert_eq!(check(&[]).0, Some(0));
+    assert_eq!(check(&["--engine", "search"]).0, Some(0));
+    let (code, said) = check(&["--engine", "special"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the engine `special` cannot decide this"), "{said}");
+    assert_eq!(check(&["--engine", "just-in-time", "--time-limit", "0s"]).0, Some(3));
+}

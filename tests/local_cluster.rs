@@ -18,7 +18,7 @@ use schism::transport::local::{self, LocalCluster, LocalOptions};
 use schism::transport::{AgentPipe, Transport, TransportError};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
-use self::leftovers::{Audit, in_user_namespace, until};
+use self::leftovers::{Audit, in_user_namespace, until, until_or};
 use self::process::{ROLE, ordinary_user, own_executable, schism_executable, take_part};
 
 /// What a process started as this test binary does instead of testing.
@@ -560,11 +560,13 @@ async fn kills() {
             victim = leftovers::child_of(victim).unwrap_or(victim);
         }
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL);
-        until("the cluster is gone", || {
+        let gone = || {
             let mut left = leftovers::marked(&mark);
             left.remove(&controller.pid());
             left.is_empty() || victim != controller.pid() && leftovers::ended(controller.pid())
-        });
+        };
+        let told = || leftovers::describe(&leftovers::marked(&mark));
+        until_or("the cluster is gone", gone, || format!("round {round}, victim {victim}, left:{}", told()));
         controller.kill();
         until("every process is gone", || leftovers::marked(&mark).is_empty());
         until("every namespace is gone", || seen.gone());

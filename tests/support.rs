@@ -46,6 +46,21 @@ impl Place {
         Finished::of(self.command(arguments).output().unwrap())
     }
 
+    /// Runs it to its end with this on standard input.
+    pub fn schism_with(&self, arguments: &[&str], input: &str) -> Finished {
+        use std::io::Write;
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_owned();
+        // It may end without having read everything.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+        let finished = Finished::of(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        finished
+    }
+
     /// Starts it with its output in pipes.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()

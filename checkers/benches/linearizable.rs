@@ -8,7 +8,7 @@ use std::time::Duration;
 use divan::Bencher;
 use schism_checkers::Validity;
 use schism_checkers::linearizable::{Model, Options, check};
-use schism_history::{Event, pair};
+use schism_history::{Event, Table};
 
 fn main() {
     divan::main();
@@ -16,10 +16,10 @@ fn main() {
 
 fn decide(bencher: Bencher<'_, '_>, events: &[Event], expected: Validity) {
     bencher.bench_local(|| {
-        let Ok(operations) = pair(events) else { panic!("the history cannot be paired") };
+        let Ok(table) = Table::from_events(events) else { panic!("the history cannot be paired") };
         let options =
             Options { time_budget: Some(Duration::from_secs(30)), ..Options::new(Model::CasRegister) };
-        let result = check(&operations, &options);
+        let result = check(&table, &options);
         assert_eq!(result.map(|result| result.validity), Ok(expected));
     });
 }

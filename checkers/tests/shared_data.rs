@@ -3,15 +3,21 @@
 
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-#[path = "support/brute_force.rs"]
-mod brute_force;
+#[allow(dead_code)] // Some of it only the tests of the models use.
+#[path = "support/judge.rs"]
+mod judge;
+#[allow(dead_code)]
+#[path = "support/objects/mod.rs"]
+mod objects;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::Duration;
 
-use schism_checkers::linearizable::{Model, Options, check};
-use schism_checkers::{CheckResult, Validity, Violation};
-use schism_history::{Event, History, pair};
+use judge::Op;
+use schism_checkers::linearizable::{Engine, Model, Options, check, witness};
+use schism_checkers::{CheckResult, Validity};
+use schism_formats::{Import, Keys, open};
+use schism_history::Table;
 
 fn data(folder: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -23,116 +29,152 @@ fn data(folder: &str) -> Option<PathBuf> {
     found
 }
 
-fn judge(events: &[Event]) -> CheckResult {
-    let operations = pair(events).unwrap();
-    check(&operations, &Options::new(Model::CasRegister)).unwrap()
+fn import(file: &Path, keys: Keys) -> Import {
+    open(file, &schism_formats::Options { keys, ..Default::default() })
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The rows of a `verdicts.tsv`: file and verdict.
-fn verdicts(path: &Path) -> Vec<(String, String)> {
+/// The rows of a `verdicts.tsv` about a model: file and verdict.
+fn verdicts(path: &Path, model: Model) -> Vec<(String, String)> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines()
         .map(|line| line.split('\t').collect::<Vec<_>>())
-        .filter(|fields| fields.get(1) == Some(&"cas-register"))
+        .filter(|fields| fields.get(1) == Some(&model.name()))
         .map(|fields| (fields[0].to_owned(), fields[2].to_owned()))
         .collect()
 }
 
-fn expect(file: &str, verdict: &str, result: &CheckResult) {
-    match verdict {
-        "valid" => assert_eq!(result.validity, Validity::Pass, "{file}"),
-        "invalid" => assert_eq!(result.validity, Validity::Violation, "{file}"),
-        _ => assert_ne!(result.validity, Validity::Unknown, "{file}"),
+/// How many histories got their verdict, and how many of them from the general search too, within its budget.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    pass: usize,
+    violation: usize,
+    searched: usize,
+}
+
+impl Count {
+    /// Has a history judged by the engines, which must agree with what is known and with each other.
+    fn judge(
+        &mut self,
+        name: &str,
+        table: &Table,
+        options: &Options,
+        expected: Option<Validity>,
+    ) -> CheckResult {
+        let result = check(table, options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_ne!(result.validity, Validity::Unknown, "{name}");
+        assert_eq!(result.validity, expected.unwrap_or(result.validity), "{name}: {result:#?}");
+        match result.validity {
+            Validity::Pass => self.pass += 1,
+            _ => self.violation += 1,
+        }
+        let time_budget = Some(Duration::from_secs(2));
+        let search = Options { engine: Engine::Search, time_budget, ..options.clone() };
+        let searched = check(table, &search).unwrap();
+        if searched.unknown.is_none() {
+            assert_eq!(searched.validity, result.validity, "{name}: {searched:#?}");
+            assert_eq!(searched.violating_keys, result.violating_keys, "{name}");
+            self.searched += 1;
+        }
+        self.confirm(name, table, options, &result);
+        result
     }
-    for violation in &result.violations {
-        assert!(!violation.operations.is_empty() && !violation.summary.is_empty(), "{file}");
+
+    /// The operations shown as evidence are impossible by themselves, says a judge that shares nothing with the checker; and where
+    /// there are none, an order is found.
+    fn confirm(&self, name: &str, table: &Table, options: &Options, result: &CheckResult) {
+        let events = table.to_events();
+        let initial = table.values.to_json(options.initial);
+        let missing = initial.clone();
+        for violation in &result.violations {
+            // Of a mutex little can be left out: any release may be what another acquire needs.
+            if options.model == Model::Mutex && violation.operations.len() > 40 {
+                continue;
+            }
+            assert!(violation.operations.len() <= 40, "{name}: {} operations", violation.operations.len());
+            let shown = |op: &Op| violation.operations.contains(&op.index);
+            let alone: Vec<Op> =
+                judge::objects(options.model, &events).into_values().flatten().filter(shown).collect();
+            let machine = judge::machine(options.model, &alone, &initial, &missing);
+            assert!(!judge::possible(&*machine, &alone), "{name}: {violation:#?}");
+            println!("{name}: {}", violation.summary);
+            violation.explanation.iter().for_each(|line| println!("    {line}"));
+        }
+        if result.validity == Validity::Pass && events.len() < 4_000 {
+            let orders = witness(table, options).unwrap();
+            assert!(orders.iter().all(|found| found.order.is_ok()), "{name}");
+        }
+    }
+}
+
+fn validity(verdict: &str) -> Option<Validity> {
+    match verdict {
+        "valid" => Some(Validity::Pass),
+        "invalid" => Some(Validity::Violation),
+        _ => None,
     }
 }
 
 #[test]
 fn hard_histories_are_decided() {
     let Some(folder) = data("hard") else { return };
-    let rows = verdicts(&folder.join("verdicts.tsv"));
+    let rows = verdicts(&folder.join("verdicts.tsv"), Model::CasRegister);
     assert_eq!(rows.len(), 24);
+    let mut count = Count::default();
     for (file, verdict) in rows {
-        let history = History::open(&folder.join(&file)).unwrap();
-        let started = Instant::now();
-        let result = judge(&history.events);
-        println!("{file}\t{verdict}\t{:?}\t{:?}", result.validity, started.elapsed());
-        for violation in &result.violations {
-            println!("    {}\n    {:#?}", violation.summary, violation.explanation);
-        }
-        expect(&file, &verdict, &result);
-        for violation in &result.violations {
-            confirm(&file, &history.events, violation);
-        }
+        let Import { table, .. } = import(&folder.join(&file), Keys::Auto);
+        count.judge(&file, &table, &Options::new(Model::CasRegister), validity(&verdict));
     }
-}
-
-/// The operations shown as evidence are impossible by themselves, says a judge that shares nothing with the checker. That
-/// settles the rows that other checkers left undecided.
-fn confirm(file: &str, events: &[Event], violation: &Violation) {
-    let mut alone: Vec<Event> = pair(events)
-        .unwrap()
-        .iter()
-        .filter(|operation| violation.operations.contains(&operation.invocation.index))
-        .flat_map(|operation| std::iter::once(operation.invocation).chain(operation.completion))
-        .cloned()
-        .collect();
-    alone.sort_by_key(|event| event.index);
-    assert!(violation.operations.len() <= 40, "{file}: {} operations", violation.operations.len());
-    assert!(!brute_force::linearizable(&alone), "{file}: {violation:#?}");
-}
-
-/// A log of Jepsen's, as Porcupine keeps them: `INFO  jepsen.util - 3 :invoke :cas [1 4]`. Processes that go on after an
-/// unknown outcome get fresh numbers, as a harness of today would give them.
-fn jepsen_log(text: &str) -> Vec<Event> {
-    let mut lines = String::new();
-    let mut names = std::collections::BTreeMap::new();
-    let mut fresh = 0;
-    for line in text.lines() {
-        let Some((_, event)) = line.split_once("jepsen.util - ") else { continue };
-        let words: Vec<&str> = event.split_whitespace().collect();
-        let Ok(process) = words[0].parse::<u64>() else { continue };
-        let name = *names.entry(process).or_insert_with(|| {
-            fresh += 1;
-            fresh
-        });
-        let mut kind = words[1].trim_start_matches(':');
-        let f = words[2].trim_start_matches(':');
-        let mut value = match &words[3..] {
-            ["nil" | ":timed-out"] => "null".to_owned(),
-            [number] => (*number).to_owned(),
-            [a, b] => format!("{a},{b}"),
-            other => panic!("{other:?} in {line}"),
-        };
-        if words[3] == ":timed-out" {
-            kind = "info";
-        }
-        if kind == "info" {
-            names.remove(&process);
-        }
-        if kind == "fail" && f == "read" {
-            value = "null".into();
-        }
-        lines += &format!("{{\"process\":{name},\"type\":\"{kind}\",\"f\":\"{f}\",\"value\":{value}}}\n");
-    }
-    History::read(lines.as_bytes(), "log").unwrap().events
+    println!("{count:?}");
 }
 
 #[test]
-fn porcupines_etcd_logs_get_its_verdicts() {
+fn porcupines_histories_get_its_verdicts() {
     let Some(folder) = data("porcupine") else { return };
-    let rows = verdicts(&folder.join("verdicts.tsv"));
-    assert_eq!(rows.len(), 102);
-    for (file, verdict) in rows {
-        let events = jepsen_log(&std::fs::read_to_string(folder.join(&file)).unwrap());
-        assert!(events.len() > 100, "{file}");
-        let result = judge(&events);
-        for violation in &result.violations {
-            println!("{file}: {}\n    {:#?}", violation.summary, violation.explanation);
-            confirm(&file, &events, violation);
+    for (model, files) in [(Model::CasRegister, 102), (Model::KeyValue, 6)] {
+        let rows = verdicts(&folder.join("verdicts.tsv"), model);
+        assert_eq!(rows.len(), files);
+        let mut count = Count::default();
+        for (file, verdict) in rows {
+            let Import { mut table, .. } = import(&folder.join(&file), Keys::Auto);
+            let known = validity(&verdict);
+            assert!(known.is_some(), "{file}: {verdict}");
+            let mut options = Options::new(model);
+            if model == Model::KeyValue {
+                options.initial = table.values.str("").unwrap();
+            }
+            count.judge(&file, &table, &options, known);
         }
-        expect(&file, &verdict, &result);
+        println!("{model}: {count:?}");
+        assert_eq!(count.pass + count.violation, files);
+    }
+}
+
+#[test]
+fn knossos_histories_get_its_verdicts() {
+    let Some(folder) = data("knossos") else { return };
+    for (part, model, files, expected) in [
+        ("cas-register/good", Model::CasRegister, 113, Validity::Pass),
+        ("cas-register/bad", Model::CasRegister, 7, Validity::Violation),
+        ("multi-register/good", Model::MultiRegister, 1, Validity::Pass),
+        ("mutex/bad", Model::Mutex, 1, Validity::Violation),
+    ] {
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(folder.join(part)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        found.retain(|file| file.extension().is_some_and(|ending| ending == "edn"));
+        found.sort();
+        assert_eq!(found.len(), files, "{part}");
+        let mut count = Count::default();
+        for file in found {
+            let name = file.display().to_string();
+            let Import { mut table, .. } = import(&file, Keys::None);
+            let mut options = Options::new(model);
+            if model == Model::MultiRegister {
+                options.initial = table.values.int(0).unwrap();
+            }
+            count.judge(&name, &table, &options, Some(expected));
+        }
+        println!("{part}: {count:?}");
+        assert_eq!(count.pass + count.violation, files, "{part}");
     }
 }

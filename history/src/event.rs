@@ -135,9 +135,12 @@ impl<'de> Deserialize<'de> for Event {
 ///
 /// Written by hand because `flatten` buffers every field before it looks at any: it costs most of the time of reading
 /// a history, and its errors have no column.
-pub(crate) struct PartialEvent {
+pub struct PartialEvent {
+    /// Its index, if it names one.
     pub index: Option<u64>,
+    /// Its time, if it names one.
     pub time: Option<u64>,
+    /// Everything else.
     pub event: Event,
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::Event;
-use crate::event::PartialEvent;
+use crate::line::{self, LineError, Numbering, PartialEvent};
 
 /// A history as it was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,12 +97,7 @@ pub struct Reader<R> {
     line: u64,
     ended: bool,
     torn: Option<TornLine>,
-    last_index: Option<u64>,
-    last_time: Option<u64>,
-    without_index: u64,
-    without_time: u64,
-    /// The first line whose time is before its predecessor's, and how many there are.
-    time_goes_back: Option<(u64, u64)>,
+    numbering: Numbering,
     /// A history names few nodes and names them often.
     nodes: HashSet<Arc<str>>,
 }
@@ -117,11 +112,7 @@ impl<R: BufRead> Reader<R> {
             line: 0,
             ended: false,
             torn: None,
-            last_index: None,
-            last_time: None,
-            without_index: 0,
-            without_time: 0,
-            time_goes_back: None,
+            numbering: Numbering::default(),
             nodes: HashSet::new(),
         }
     }
@@ -133,34 +124,13 @@ impl<R: BufRead> Reader<R> {
 
     /// What the reader had to assume so far, in sentences for a person.
     pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        if self.without_index > 0 {
-            let count = self.without_index;
-            notes
-                .push(format!("{count} events have no \"index\": each was numbered after the one before it"));
-        }
-        if self.without_time > 0 {
-            let count = self.without_time;
-            notes.push(format!(
-                "{count} events have no \"time\": each was put 1 ns after the one before it, so times in the \
-                 evidence mean nothing"
-            ));
-        }
-        if let Some((line, count)) = self.time_goes_back {
-            notes.push(format!(
-                "\"time\" goes back in {count} lines, first in line {line}: the order of the lines decides, not the time"
-            ));
-        }
-        notes
+        let untimed = "each was put 1 ns after the one before it, so times in the evidence mean nothing";
+        self.numbering.notes(untimed)
     }
 
-    fn error(&self, column: usize, message: String) -> ReadError {
-        ReadError::Line {
-            source_name: self.source_name.clone(),
-            line: self.line,
-            column: column.max(1),
-            message,
-        }
+    fn error(&self, error: LineError) -> ReadError {
+        let LineError { column, message } = error;
+        ReadError::Line { source_name: self.source_name.clone(), line: self.line, column, message }
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
@@ -176,59 +146,21 @@ impl<R: BufRead> Reader<R> {
             if self.buffer.trim_ascii().is_empty() {
                 continue;
             }
-            // Without its end, so that an error there has a column.
-            return match serde_json::from_slice::<PartialEvent>(self.buffer.trim_ascii_end()) {
+            return match line::parse(&self.buffer) {
                 Ok(found) => self.complete(found).map(Some),
-                Err(_) if self.is_torn() => {
+                Err(_) if line::is_torn(&self.buffer) => {
                     self.torn = Some(TornLine { line: self.line, bytes: self.buffer.len() });
                     Ok(None)
                 }
-                Err(error) => Err(self.error(error.column(), expectation(&error))),
+                Err(error) => Err(self.error(error)),
             };
         }
     }
 
-    /// Whether the current line is what a writer that died leaves. Only the last line of a file has no newline. Zeros
-    /// are what a machine that lost power may leave in place of data.
-    fn is_torn(&self) -> bool {
-        !self.buffer.ends_with(b"\n")
-            && matches!(self.buffer.first(), Some(b'{' | 0))
-            && serde_json::from_slice::<serde::de::IgnoredAny>(&self.buffer).is_err()
-    }
-
     fn complete(&mut self, found: PartialEvent) -> Result<Event, ReadError> {
         let PartialEvent { index, time, mut event } = found;
-        event.index = match (index, self.last_index) {
-            (Some(index), Some(last)) if index <= last => {
-                let message = format!(
-                    "index {index} comes after index {last}: indices must increase from line to line \
-                     (are these the lines of two histories?)"
-                );
-                return Err(self.error(1, message));
-            }
-            (Some(index), _) => index,
-            (None, last) => {
-                self.without_index += 1;
-                match last.map_or(Some(0), |last| last.checked_add(1)) {
-                    Some(index) => index,
-                    None => return Err(self.error(1, "no index is left for this event".into())),
-                }
-            }
-        };
-        event.time = match (time, self.last_time) {
-            (Some(time), last) => {
-                if last.is_some_and(|last| time < last) {
-                    let line = self.line;
-                    self.time_goes_back.get_or_insert((line, 0)).1 += 1;
-                }
-                time
-            }
-            (None, last) => {
-                self.without_time += 1;
-                last.map_or(0, |last| last.saturating_add(1))
-            }
-        };
-        (self.last_index, self.last_time) = (Some(event.index), Some(event.time));
+        let placed = self.numbering.next(self.line, index, time);
+        (event.index, event.time) = placed.map_err(|error| self.error(error))?;
         if let Some(node) = &mut event.node {
             match self.nodes.get(node) {
                 Some(known) => *node = Arc::clone(known),
@@ -252,13 +184,6 @@ impl<R: BufRead> Iterator for Reader<R> {
         self.ended = !matches!(next, Some(Ok(_)));
         next
     }
-}
-
-/// The message of `serde_json` without its position, which is that in the line.
-fn expectation(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let position = format!(" at line {} column {}", error.line(), error.column());
-    message.strip_suffix(&position).unwrap_or(&message).to_owned()
 }
 
 #[cfg(test)]

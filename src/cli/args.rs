@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use schism_checkers::linearizable::{Engine, Model};
+use schism_formats::{Format, Keys};
 
 /// Splits a cluster on purpose and proves what that did to its data.
 #[derive(Debug, Parser)]
@@ -104,18 +107,77 @@ pub struct Plan {
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// A run directory such as runs/latest, or a history.jsonl
-    #[arg(value_name = "RUN|FILE")]
+    /// A run directory such as runs/latest, a history, a folder of histories, or - for standard input
+    #[arg(value_name = "RUN|FILE|DIR|-")]
     pub path: PathBuf,
-    /// The model, where no plan lies beside the history: register or cas-register
-    #[arg(long)]
-    pub model: Option<String>,
+    /// The model that the history has to fit; a run's plan names its own
+    #[arg(long, value_parser = parser::<Model>(Model::ALL.map(Model::name)))]
+    pub model: Option<Model>,
+    /// How the history is written down; detected if not given
+    #[arg(long, value_parser = parser::<Format>(Format::ALL.map(Format::name)))]
+    pub format: Option<Format>,
+    /// Where the independent key of an operation stands
+    #[arg(long, value_enum, default_value_t)]
+    pub key: Key,
+    /// Which engine decides
+    #[arg(long, default_value_t, value_parser = parser::<Engine>(Engine::ALL.map(Engine::name)))]
+    pub engine: Engine,
     /// Give up (verdict `unknown`) after this long
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub time_limit: schism_units::Span,
+    /// Give up (verdict `unknown`) before the search takes more memory than this
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    pub memory_limit: schism_units::Size,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a page about the history to this file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// The value that registers, and absent keys of a map, have at first, as JSON; null if not given
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    pub initial: Option<serde_json::Value>,
+    /// On a pass, write an order of all operations to this file, which shows that there is one: one object a line,
+    /// with the indices of its invocations
+    #[arg(long, value_name = "FILE")]
+    pub witness: Option<PathBuf>,
+}
+
+fn json(text: &str) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+/// Where the independent key of an operation stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Key {
+    /// In the field `key`; without it, in the values if all of them are pairs of key and value
+    #[default]
+    Auto,
+    /// In the field `key`
+    Field,
+    /// Every value is a pair of key and value, as Jepsen's `independent` makes them
+    Tuple,
+    /// There are no keys: the whole history is about one object
+    None,
+}
+
+impl From<Key> for Keys {
+    fn from(key: Key) -> Self {
+        match key {
+            Key::Auto => Keys::Auto,
+            Key::Field => Keys::Field,
+            Key::Tuple => Keys::Tuple,
+            Key::None => Keys::None,
+        }
+    }
+}
+
+/// Parses one of several names, and lists them in the help.
+fn parser<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +193,7 @@ pub enum ListKind {
     Workloads,
     Faults,
     Checkers,
+    Models,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use schism_checkers::linearizable::Model;
+
 use super::args::{self, ListKind};
 
 pub fn main(arguments: &args::List) -> ExitCode {
@@ -17,6 +19,12 @@ pub fn main(arguments: &args::List) -> ExitCode {
         (ListKind::Workloads, "workloads", "under `workload:`", workloads()),
         (ListKind::Faults, "faults", "under `nemesis: faults:`", faults()),
         (ListKind::Checkers, "checkers", "which of them apply follows from the workload", checkers()),
+        (
+            ListKind::Models,
+            "models",
+            "for `schism check --model`; docs/models.md has their operations",
+            models(),
+        ),
     ];
     let mut text = String::new();
     for (kind, title, hint, entries) in kinds {
@@ -58,6 +66,10 @@ fn workloads() -> Entries {
 
 fn faults() -> Entries {
     owned(&schism_nemesis::spec::CATALOGUE)
+}
+
+fn models() -> Entries {
+    Model::ALL.into_iter().map(|model| (model.name().to_owned(), model.describe().to_owned())).collect()
 }
 
 fn checkers() -> Entries {

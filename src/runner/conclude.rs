@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use schism_checkers::CheckResult;
 use schism_checkers::linearizable::{self, Model, UnknownModel};
-use schism_history::{Event, History, pair};
+use schism_history::{Event, History, Table};
 
 use crate::plan::Plan;
 use crate::report::{self, Data, Digest, Facts, NodeFact, Reason, Results, Timing, Version};
@@ -131,12 +131,12 @@ fn read(dir: &RunDir) -> Result<(Vec<Event>, Vec<Reason>), Reason> {
 /// # Errors
 /// The history contradicts itself or has operations that the model does not know.
 pub fn check(events: &[Event], model: Model, time: Duration, memory: u64) -> Result<CheckResult, String> {
-    let operations = pair(events).map_err(|error| format!("The history contradicts itself: {error}"))?;
+    let table =
+        Table::from_events(events).map_err(|error| format!("The history contradicts itself: {error}"))?;
     let mut options = linearizable::Options::new(model);
     options.time_budget = Some(time);
     options.memory_budget = Some(usize::try_from(memory).unwrap_or(usize::MAX));
-    linearizable::check(&operations, &options)
-        .map_err(|error| format!("The history cannot be checked: {error}"))
+    linearizable::check(&table, &options).map_err(|error| format!("The history cannot be checked: {error}"))
 }
 
 /// Writes what it can, and names what it cannot; and whether the page is among what it could.

@@ -163,6 +163,8 @@ fn cell(text: &str) -> String {
 mod tests {
     use std::path::Path;
 
+    use schism_checkers::linearizable::Model;
+
     use super::*;
 
     /// The committed pages are what the schemas say. `SCHISM_WRITE_DOCS=1` writes them anew.
@@ -195,5 +197,34 @@ mod tests {
                 "{file} is out of date: SCHISM_WRITE_DOCS=1 cargo nextest run reference"
             );
         }
+    }
+
+    #[test]
+    fn the_committed_models_are_what_their_sources_say() {
+        let mut page = "# Models\n\nWhat `schism check --model` and a test's checks can hold a history against. Generated from the \
+                        documentation of the models; `schism list models` names them. A result of `fail` certainly did not happen and \
+                        constrains nothing; the outcome of `info` is unknown.\n"
+            .to_owned();
+        let mut before = String::new();
+        for model in Model::ALL {
+            let manual = model.manual();
+            page += &format!("\n## {model}\n\n");
+            // Variants share a text.
+            if manual == before {
+                page += &format!("{} Its operations are those of the model before.\n", model.describe());
+            } else {
+                page += &format!("{manual}\n");
+            }
+            before = manual;
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md");
+        if std::env::var_os("SCHISM_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            committed, page,
+            "docs/models.md is out of date: SCHISM_WRITE_DOCS=1 cargo nextest run reference"
+        );
     }
 }

@@ -11,10 +11,16 @@ use super::process::MARK;
 
 /// Waits until something holds, looking again and again.
 #[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_or(what, holds, String::new);
+}
+
+/// Waits until something holds, and tells the rest where it does not.
+#[track_caller]
+pub fn until_or(what: &str, mut holds: impl FnMut() -> bool, rest: impl Fn() -> String) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        assert!(Instant::now() < deadline, "waited in vain until {what} {}", rest());
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -40,6 +46,21 @@ fn status(pid: i32) -> Option<(char, i32)> {
     // The name may contain anything, but no line of it ends the last parenthesis.
     let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// What these processes are and what they wait for, for the message of a test that fails.
+pub fn describe(processes: &BTreeSet<i32>) -> String {
+    let read = |pid: i32, what: &str| {
+        let said = fs::read(format!("/proc/{pid}/{what}")).unwrap_or_else(|error| error.to_string().into());
+        String::from_utf8_lossy(&said).replace('\0', " ").trim_end().to_owned()
+    };
+    processes
+        .iter()
+        .map(|&pid| {
+            let [line, wchan, stack] = ["cmdline", "wchan", "stack"].map(|what| read(pid, what));
+            format!("\n{pid} {:?}: {line}\n  in {wchan}\n{stack}", status(pid))
+        })
+        .collect()
 }
 
 /// A child of this process.

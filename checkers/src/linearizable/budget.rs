@@ -1,9 +1,11 @@
 //! How long and with how much memory an engine may search.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The limits of one search.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Budget {
     /// When to stop, and the whole time that was granted, for the message.
     pub deadline: Option<(Instant, Duration)>,
@@ -11,6 +13,8 @@ pub(crate) struct Budget {
     pub bytes: usize,
     /// Configurations one search may visit. Unlike a time it is the same on every machine.
     pub visits: u64,
+    /// Set by somebody who does not need the answer any more.
+    pub cancelled: Option<Arc<AtomicBool>>,
 }
 
 /// The limit that was reached.
@@ -19,14 +23,21 @@ pub(crate) enum Exhausted {
     Time,
     Memory,
     Visits,
+    /// The engine does not decide objects of this kind.
+    Unsuited,
     /// More operations were open at once than the engine can hold.
     Width,
+    /// Somebody called it off.
+    Cancelled,
 }
 
 impl Budget {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { deadline: None, bytes: usize::MAX, visits: u64::MAX, cancelled: None };
+
     /// Only the count of visits is limited.
     pub fn visits(visits: u64) -> Self {
-        Self { deadline: None, bytes: usize::MAX, visits }
+        Self { visits, ..Self::UNLIMITED }
     }
 }
 
@@ -56,11 +67,25 @@ impl Meter {
         }
         if self.visits >= self.next_look {
             self.next_look = self.visits + LOOK_EVERY;
-            if self.budget.deadline.is_some_and(|(deadline, _)| Instant::now() >= deadline) {
-                return Err(Exhausted::Time);
-            }
+            return self.look();
         }
         Ok(())
+    }
+
+    /// Looks at the clock, and whether the answer is still wanted.
+    pub fn look(&self) -> Result<(), Exhausted> {
+        if self.budget.cancelled.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(Exhausted::Cancelled);
+        }
+        if self.budget.deadline.is_some_and(|(deadline, _)| Instant::now() >= deadline) {
+            return Err(Exhausted::Time);
+        }
+        Ok(())
+    }
+
+    /// Bytes that may be held.
+    pub fn bytes(&self) -> usize {
+        self.budget.bytes
     }
 
     /// Configurations visited so far.

@@ -89,8 +89,16 @@ impl Mapper {
 
     /// Lets the mapper write; false where it may not, and then nothing is mapped.
     fn map(self) -> io::Result<bool> {
-        fs::File::from(self.go).write_all(&[1])?;
-        Ok(matches!(waitpid(self.pid, None)?, WaitStatus::Exited(_, 0)))
+        match fs::File::from(self.go).write_all(&[1]) {
+            // It is gone already; how it ended says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            result => result?,
+        }
+        match waitpid(self.pid, None)? {
+            WaitStatus::Exited(_, code) => Ok(code == 0),
+            // Not a refusal: going on with one user would be another cluster than the one that was asked for.
+            status => Err(io::Error::other(format!("the process that maps them was killed: {status:?}"))),
+        }
     }
 }
 

@@ -1,358 +1,40 @@
-//! Says what happened, with values, processes, nodes and times.
+//! Values, times and lengths of time as people read them.
 
-use std::fmt::Write;
-
-use schism_history::{Operation, Outcome};
+use schism_history::{OPEN, View};
 use serde_json::Value;
 
-use super::super::model::{Action, Call};
-use super::super::value::{INITIAL, ValueId};
-use super::Scene;
-use super::pattern::{Replaced, Story};
-
-/// A story told.
-pub(super) struct Told {
-    pub summary: String,
-    pub explanation: Vec<String>,
-    /// The operations it mentions as evidence, as indices into all operations.
-    pub sources: Vec<usize>,
-}
-
-/// Tells the stories of one key.
-pub(super) struct Narrator<'a, 'h> {
-    scene: &'a Scene<'a, 'h>,
-}
-
-/// Operations that a list shows at most.
-const LISTED: usize = 24;
-
-impl<'a, 'h> Narrator<'a, 'h> {
-    pub fn new(scene: &'a Scene<'a, 'h>) -> Self {
-        Self { scene }
-    }
-
-    pub fn tell(&self, story: &Story) -> Told {
-        let mut told = match story {
-            Story::Unwritten { culprit } => self.unwritten(*culprit),
-            Story::Replaced(story) => self.replaced(story),
-            Story::TakenTwice { culprit, first, writer } => self.taken_twice(*culprit, *first, *writer),
-            Story::Unordered { calls } => self.unordered(calls),
-        };
-        told.sources.extend(story.calls().iter().map(|call| self.scene.past[*call].source));
-        told
-    }
-
-    fn unwritten(&self, culprit: usize) -> Told {
-        let call = &self.scene.past[culprit];
-        let wanted = observed(call);
-        let value = self.value(wanted);
-        let begin = self.claim(culprit);
-        let mut sources = Vec::new();
-        let mut explanation = Vec::new();
-        let scene = self.scene;
-        let later = scene.finding.calls.iter().find(|other| {
-            other.action.produces() == Some(wanted)
-                && other.action.observes() != Some(wanted)
-                && other.invoked > call.returned
-        });
-        let failed = scene.members.iter().find(|(source, action)| {
-            let operation = &scene.operations[*source];
-            operation.outcome() == Outcome::Fail
-                && action
-                    .and_then(Action::produces)
-                    .is_some_and(|produced| *produced == *scene.finding.values.value(wanted))
-        });
-        let reason = if let Some(later) = later {
-            let writer = scene.operation(later);
-            sources.push(later.source);
-            let gap = self.gap(completed(scene.operation(call)), writer.invocation.time);
-            explanation.push(format!(
-                "{} was invoked at {}.",
-                capital(&self.name(later)),
-                seconds(writer.invocation.time)
-            ));
-            format!(
-                "{value} was not written before {}, invoked at {}, {gap} after that",
-                self.name(later),
-                seconds(writer.invocation.time)
-            )
-        } else if let Some((source, _)) = failed {
-            let writer = &scene.operations[*source];
-            sources.push(*source);
-            explanation.push("An operation that failed has certainly not happened and never will.".into());
-            let at = seconds(completed(writer));
-            let error = writer.completion.and_then(|completion| completion.error.as_ref());
-            let why = error.map_or(String::new(), |error| format!(" ({})", short(error)));
-            format!(
-                "the only operation that would have written {value}, {}, failed at {at}{why}",
-                self.name_of(writer)
-            )
-        } else {
-            format!("nothing ever wrote {value}")
-        };
-        explanation.insert(0, self.account(culprit));
-        Told { summary: format!("{begin}; but {reason}"), explanation, sources }
-    }
-
-    fn replaced(&self, story: &Replaced) -> Told {
-        let scene = self.scene;
-        let call = &scene.past[story.culprit];
-        let old = self.value(observed(call));
-        let begin = scene.operation(call).invocation.time;
-        let newer_call = &scene.past[story.newer_before];
-        let newer_id = if story.newer_after == story.newer_before {
-            newer_call.action.leaves()
-        } else {
-            scene.past[story.newer_after].action.leaves()
-        };
-        let newer = self.value(newer_id);
-        let end = completed(scene.operation(newer_call));
-        let gap = self.gap(end, begin);
-        let the_culprit = match call.action {
-            Action::Cas(..) => "the cas",
-            Action::Read(_) | Action::Write(_) => "the read",
-        };
-        let name = self.name(newer_call);
-        let at = seconds(end);
-        let one = story.newer_after == story.newer_before;
-        let reason = match newer_call.action {
-            _ if !one => {
-                let after = &scene.past[story.newer_after];
-                format!(
-                    "{old} and {newer} were written once each, and {newer} was there both before {the_culprit} began (by \
-                     {at}: {name}) and after {old} had come (at {}: {})",
-                    seconds(scene.operation(after).invocation.time),
-                    self.name(after)
-                )
-            }
-            Action::Read(_) => format!(
-                "{old} was no longer there: {name} had already returned {newer} by {at}, {gap} before {the_culprit} began"
-            ),
-            Action::Write(_) => {
-                format!(
-                    "{old} had been overwritten by {name}, acknowledged at {at}, {gap} before {the_culprit} began"
-                )
-            }
-            Action::Cas(..) => {
-                format!(
-                    "{old} had been replaced by {name}, acknowledged at {at}, {gap} before {the_culprit} began"
-                )
-            }
-        };
-        let mut explanation = Vec::new();
-        match (story.writers.as_slice(), story.there_by) {
-            ([], _) => explanation.push(format!("{old} is the initial value; nothing wrote it.")),
-            (writers, there_by) => {
-                match writers {
-                    [writer] => explanation.push(format!(
-                        "{} No other write of {old} began before {the_culprit} ended.",
-                        self.account(*writer)
-                    )),
-                    writers => {
-                        let last = there_by.map_or(String::new(), |last| self.account(last));
-                        let count = writers.len();
-                        explanation.push(format!(
-                            "{old} was written {count} times; the last write of it to end was:"
-                        ));
-                        explanation.push(last);
-                    }
-                }
-                if let Some(there_by) = there_by.filter(|there_by| !writers.contains(there_by)) {
-                    let at = seconds(completed(scene.operation(&scene.past[there_by])));
-                    explanation
-                        .push(format!("{} So {old} was in the register by {at}.", self.account(there_by)));
-                }
-            }
-        }
-        let newer_after = self.account(story.newer_after);
-        explanation.push(match story.there_by {
-            Some(_) => format!("{newer_after} It began after {old} was there."),
-            None => newer_after,
-        });
-        if !one {
-            explanation.push(format!(
-                "{} So {newer} was in the register by {at}.",
-                self.account(story.newer_before)
-            ));
-        }
-        explanation.push(format!("{} That is {gap} after {at}.", self.account(story.culprit)));
-        explanation.push(self.fate(newer_id, &newer));
-        if let Some(more) = self.writes_between(end, call, newer_call) {
-            explanation.push(more);
-        }
-        let sources = story.newer_writer.map(|writer| scene.past[writer].source).into_iter().collect();
-        Told { summary: format!("{}; but {reason}", self.claim(story.culprit)), explanation, sources }
-    }
-
-    /// Whether anyone ever saw the newer value: a lost write and a stale read look the same otherwise.
-    fn fate(&self, id: ValueId, value: &str) -> String {
-        let observer = self.scene.finding.calls.iter().find(|call| {
-            call.action.observes() == Some(id) && self.scene.operation(call).outcome() == Outcome::Ok
-        });
-        match observer {
-            Some(call) => {
-                let at = seconds(completed(self.scene.operation(call)));
-                format!("{value} was not lost: {} had it, completed at {at}.", self.name(call))
-            }
-            None => format!("No operation ever saw {value}: it may be lost, not only late."),
-        }
-    }
-
-    fn writes_between(&self, end: u64, culprit: &Call, newer: &Call) -> Option<String> {
-        let scene = self.scene;
-        let mut between: Vec<&Call> = scene
-            .past
-            .iter()
-            .filter(|call| call.action.produces().is_some() && call.source != newer.source)
-            .filter(|call| call.returned < culprit.invoked && call.returned > newer.returned)
-            .collect();
-        between.sort_unstable_by_key(|call| call.returned);
-        let last = between.last()?;
-        let at = completed(scene.operation(last));
-        if at < end {
-            return None;
-        }
-        let last = self.name(last);
-        Some(match between.len() {
-            1 => format!("Another one was acknowledged before it began: {last} at {}.", seconds(at)),
-            count => format!(
-                "{count} more writes and cas were acknowledged before it began, the last one {last} at {}.",
-                seconds(at)
-            ),
-        })
-    }
-
-    fn taken_twice(&self, culprit: usize, first: usize, writer: Option<usize>) -> Told {
-        let scene = self.scene;
-        let value = self.value(observed(&scene.past[culprit]));
-        let other = &scene.past[first];
-        let at = seconds(completed(scene.operation(other)));
-        let once = if writer.is_some() {
-            "was written only once"
-        } else {
-            "is the initial value and was never written"
-        };
-        let reason = format!("{} succeeded too, completed at {at}, and {value} {once}", self.name(other));
-        let mut explanation: Vec<String> = writer.iter().map(|writer| self.account(*writer)).collect();
-        explanation.push(self.account(first));
-        explanation.push(self.account(culprit));
-        explanation
-            .push(format!("Each of the two needs {value} and takes it away; only one can have found it."));
-        Told { summary: format!("{}; but {reason}", self.claim(culprit)), explanation, sources: Vec::new() }
-    }
-
-    fn unordered(&self, calls: &[usize]) -> Told {
-        let scene = self.scene;
-        let count = calls.len();
-        let reason = format!(
-            "no order of {} {count} operations gives that, whatever all others did",
-            if count == 2 { "these" } else { "the following" }
-        );
-        let mut explanation: Vec<String> =
-            calls.iter().take(LISTED).map(|call| self.account(*call)).collect();
-        if count > LISTED {
-            explanation.push(format!("… and {} more.", count - LISTED));
-        }
-        explanation.push(format!(
-            "These {count} operations cannot be put in any order that agrees with their times and their values. Every other \
-             write may have taken effect at any time at all or never, and still there is none."
-        ));
-        // The one write of a value that is observed belongs to the picture, even where its time does not matter.
-        let mut sources = Vec::new();
-        for call in calls {
-            let Some(value) = scene.past[*call].action.observes() else { continue };
-            let mut writers = scene.past.iter().filter(|other| other.action.produces() == Some(value));
-            if let (Some(writer), None) = (writers.next(), writers.next()) {
-                sources.push(writer.source);
-            }
-        }
-        let culprit = scene.culprit;
-        Told { summary: format!("{}; but {reason}", self.claim(culprit)), explanation, sources }
-    }
-
-    /// What the culprit says, as the beginning of a sentence.
-    fn claim(&self, culprit: usize) -> String {
-        let call = &self.scene.past[culprit];
-        let operation = self.scene.operation(call);
-        let key = self.scene.key.map_or(String::new(), |key| format!(" of key {}", short_key(key)));
-        let place = operation
-            .node()
-            .map_or(format!("by process {}", operation.process()), |node| format!("at {node}"));
-        let times = format!(
-            "invoked at {}, completed at {}",
-            seconds(operation.invocation.time),
-            seconds(completed(operation))
-        );
-        match call.action {
-            Action::Cas(expected, new) => format!(
-                "cas{key} {place} from {} to {} succeeded, {times}",
-                self.value(expected),
-                self.value(new)
-            ),
-            Action::Read(value) | Action::Write(value) if value == INITIAL => {
-                format!("read{key} {place} returned null, {times}")
-            }
-            Action::Read(value) | Action::Write(value) => {
-                format!("read{key} {place} returned {}, {times}", self.value(value))
-            }
-        }
-    }
-
-    /// What a call did and when, as a sentence.
-    fn account(&self, position: usize) -> String {
-        let call = &self.scene.past[position];
-        let operation = self.scene.operation(call);
-        let mut text = capital(&self.name(call));
-        let _ = write!(text, " was invoked at {}", seconds(operation.invocation.time));
-        let end = seconds(completed(operation));
-        let _ = match (operation.outcome(), call.action, operation.completion) {
-            (Outcome::Ok, Action::Read(value), _) => {
-                write!(text, " and returned {} at {end}.", self.value(value))
-            }
-            (Outcome::Ok, Action::Write(_), _) => write!(text, " and acknowledged at {end}."),
-            (Outcome::Ok, Action::Cas(..), _) => write!(text, " and succeeded at {end}."),
-            (_, _, Some(_)) => write!(text, "; since {end} its outcome is unknown."),
-            (_, _, None) => write!(text, " and never completed."),
-        };
-        text
-    }
-
-    /// The name of a call in the middle of a sentence: `write 5 (process 2 at n1)`.
-    fn name(&self, call: &Call) -> String {
-        self.name_of(self.scene.operation(call))
-    }
-
-    fn name_of(&self, operation: &Operation<'_>) -> String {
-        let place = operation.node().map_or(String::new(), |node| format!(" at {node}"));
-        let who = format!("(process {}{place})", operation.process());
-        let argument = &operation.invocation.value;
-        match (operation.f(), argument.as_array().map(Vec::as_slice)) {
-            ("read", _) => format!("the read {who}"),
-            ("cas", Some([expected, new])) => format!("cas from {} to {} {who}", short(expected), short(new)),
-            (f, _) => format!("{f} {} {who}", short(argument)),
-        }
-    }
-
-    fn value(&self, id: ValueId) -> String {
-        short(self.scene.finding.values.value(id))
-    }
-
-    fn gap(&self, from: u64, to: u64) -> String {
-        duration(to.saturating_sub(from))
+/// When an operation was invoked: a time, or where there are none the number of the event.
+pub(super) fn began(operation: &View<'_>) -> String {
+    if operation.is_timed() {
+        seconds(operation.row.invoke_time)
+    } else {
+        format!("event {}", operation.index())
     }
 }
 
-/// The value a culprit observed.
-fn observed(call: &Call) -> ValueId {
-    call.action.observes().unwrap_or(INITIAL)
+/// When an operation completed; when it was invoked if it never did.
+pub(super) fn ended(operation: &View<'_>) -> String {
+    match operation.completion_index() {
+        Some(index) if !operation.is_timed() => format!("event {index}"),
+        Some(_) => seconds(operation.row.complete_time),
+        None => began(operation),
+    }
 }
 
-fn completed(operation: &Operation<'_>) -> u64 {
-    operation.completion.unwrap_or(operation.invocation).time
+/// How long after the end of one operation another one began.
+pub(super) fn between(over: &View<'_>, next: &View<'_>) -> String {
+    if next.is_timed() {
+        return duration(next.row.invoke_time.saturating_sub(over.row.complete_time));
+    }
+    let over = if over.row.completed == OPEN { over.row.invoked } else { over.row.completed };
+    match next.row.invoked.saturating_sub(over) {
+        1 => "one event".to_owned(),
+        events => format!("{events} events"),
+    }
 }
 
 /// A value as JSON, cut where it is long.
-fn short(value: &Value) -> String {
+pub(super) fn short(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(LONGEST) {
@@ -362,26 +44,26 @@ fn short(value: &Value) -> String {
 }
 
 /// A key as people name it: text without quotes.
-fn short_key(key: &Value) -> String {
+pub(super) fn short_key(key: &Value) -> String {
     match key {
         Value::String(text) if text.chars().count() <= 60 && !text.is_empty() => text.clone(),
         other => short(other),
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// A time in the run: seconds, to the millisecond.
-fn seconds(nanoseconds: u64) -> String {
+pub(super) fn seconds(nanoseconds: u64) -> String {
     let milliseconds = nanoseconds / 1_000_000;
     format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
 }
 
 /// A length of time, in the unit that suits it.
-fn duration(nanoseconds: u64) -> String {
+pub(super) fn duration(nanoseconds: u64) -> String {
     match nanoseconds {
         0..1_000 => format!("{nanoseconds} ns"),
         1_000..1_000_000 => format!("{} µs", nanoseconds / 1_000),

@@ -1,0 +1,339 @@
+//! Every model, held against a judge that tries all orders: verdicts of all engines, evidence, and witnesses.
+//!
+//! As many histories as a test run can afford; `SCHISM_PROOF_SCALE` multiplies their number. Millions of them:
+//!
+//! ```text
+//! SCHISM_PROOF_SCALE=100 cargo test --release -p schism-checkers --test models -- --nocapture
+//! ```
+//!
+//! `SCHISM_PROOF_SEED` makes them other ones.
+
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+#[path = "support/judge.rs"]
+mod judge;
+#[path = "support/objects/mod.rs"]
+mod objects;
+#[path = "support/simulate.rs"]
+mod simulate;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use judge::{Name, Op};
+use objects::Object;
+use schism_checkers::linearizable::{Engine, Model, Options, check, witness};
+use schism_checkers::{CheckResult, Validity, Violation};
+use schism_history::{Event, Process, Random, Table};
+use serde_json::{Value, json};
+use simulate::Shape;
+
+/// Histories that are checked at once. With two objects each, every violation is explained.
+const TOGETHER: usize = 8;
+
+fn variable(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
+}
+
+/// Several histories, one after the other, and what the judge says.
+struct Batch {
+    model: Model,
+    initial: Value,
+    missing: Value,
+    events: Vec<Event>,
+    objects: BTreeMap<Name, Vec<Op>>,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+struct Tally {
+    histories: u64,
+    possible: u64,
+    impossible: u64,
+    special_unknown: u64,
+    /// Violations whose evidence was looked at, and operations in all of them.
+    evidence: u64,
+    shown: u64,
+    /// Evidence of which an operation could have been left out.
+    not_minimal: u64,
+    /// Evidence that rests on what was before it.
+    after_a_cut: u64,
+    samples: usize,
+}
+
+impl Batch {
+    fn of(model: Model, initial: Value, histories: Vec<Vec<Event>>) -> Self {
+        let mut events: Vec<Event> = Vec::new();
+        let mut fresh = 0;
+        for history in histories {
+            let base = fresh;
+            for mut event in history {
+                let Process::Client(process) = event.process else { continue };
+                event.process = Process::Client(base + process);
+                fresh = fresh.max(base + process + 1);
+                event.index = events.len() as u64;
+                event.time = (event.index + 1) * 1_000_000;
+                events.push(event);
+            }
+        }
+        let missing = initial.clone();
+        let objects = judge::objects(model, &events);
+        Self { model, initial, missing, events, objects }
+    }
+
+    fn machine(&self, ops: &[Op]) -> Box<dyn Object> {
+        judge::machine(self.model, ops, &self.initial, &self.missing)
+    }
+
+    fn table(&self) -> (Table, Options) {
+        let mut table = Table::from_events(&self.events).unwrap();
+        let mut options = Options::new(self.model);
+        options.threads = 1;
+        options.initial = table.values.json(&self.initial).unwrap();
+        (table, options)
+    }
+
+    fn show(&self) -> String {
+        let lines: Vec<String> =
+            self.events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+        format!("initially {}, missing {}\n{}", self.initial, self.missing, lines.join("\n"))
+    }
+
+    /// Checks it with every engine, and what comes with the verdict.
+    fn check(&self, tally: &mut Tally, random: &mut Random) {
+        let impossible: Vec<&Name> = self
+            .objects
+            .iter()
+            .filter(|(_, ops)| !judge::possible(&*self.machine(ops), ops))
+            .map(|(name, _)| name)
+            .collect();
+        tally.possible += (self.objects.len() - impossible.len()) as u64;
+        tally.impossible += impossible.len() as u64;
+        let (table, mut options) = self.table();
+        let mut engines = vec![Engine::Auto, Engine::Search];
+        engines.extend((random.below(3) == 0).then_some(Engine::Special));
+        let registers = matches!(self.model, Model::Register | Model::CasRegister);
+        engines.extend((registers && random.below(3) == 0).then_some(Engine::JustInTime));
+        for engine in engines {
+            options.engine = engine;
+            let result = check(&table, &options).unwrap_or_else(|error| panic!("{error}\n{}", self.show()));
+            let told = || format!("{engine}: {result:#?}\n{impossible:?}\n{}", self.show());
+            assert_eq!(result.keys, self.objects.len(), "{}", told());
+            if engine == Engine::Special && result.unknown.is_some() {
+                tally.special_unknown += 1;
+                assert!(result.violating_keys <= impossible.len(), "{}", told());
+                let undecided = result.violating_keys == 0;
+                assert_eq!(result.validity == Validity::Unknown, undecided, "{}", told());
+                assert_ne!(result.validity, Validity::Pass, "{}", told());
+            } else {
+                let expected = if impossible.is_empty() { Validity::Pass } else { Validity::Violation };
+                assert_eq!(
+                    (result.validity, result.violating_keys),
+                    (expected, impossible.len()),
+                    "{}",
+                    told()
+                );
+            }
+            if engine == Engine::Auto {
+                self.check_evidence(&result, &impossible, tally);
+            }
+        }
+        self.check_witness(&table, &options, &impossible);
+    }
+
+    fn check_witness(&self, table: &Table, options: &Options, impossible: &[&Name]) {
+        let said = |value: &Option<Value>| value.as_ref().map_or(String::new(), Value::to_string);
+        let witnesses = witness(table, options).unwrap();
+        assert_eq!(witnesses.len(), self.objects.len());
+        for found in witnesses {
+            let name = (said(&found.key), said(&found.part));
+            let ops = &self.objects[&name];
+            match &found.order {
+                Err(_) => assert!(impossible.contains(&&name), "{found:?}\n{}", self.show()),
+                Ok(order) => {
+                    let replayed = judge::is_witness(&*self.machine(ops), ops, order);
+                    assert_eq!(replayed, Ok(()), "{found:?}\n{}", self.show());
+                }
+            }
+        }
+    }
+
+    fn check_evidence(&self, result: &CheckResult, impossible: &[&Name], tally: &mut Tally) {
+        assert_eq!(result.violations.len(), impossible.len(), "{result:#?}\n{}", self.show());
+        let mut explained = Vec::new();
+        for violation in &result.violations {
+            let culprit = violation.operations[0];
+            let owns = |ops: &Vec<Op>| ops.iter().any(|op| op.index == culprit);
+            let (name, ops) = self.objects.iter().find(|(_, ops)| owns(ops)).unwrap();
+            let told = || format!("{violation:#?}\n{}", self.show());
+            assert!(impossible.contains(&name) && !explained.contains(&name), "{}", told());
+            explained.push(name);
+            let ops: Vec<Op> = ops.clone();
+            let cut_short = self.proves(violation, &ops, tally);
+            tally.evidence += 1;
+            tally.shown += violation.operations.len() as u64;
+            if tally.samples > 0 && violation.operations.len() > 2 {
+                tally.samples -= 1;
+                println!("--- {} ({cut_short})\n{}", self.model, violation.summary);
+                violation.explanation.iter().for_each(|line| println!("  {line}"));
+            }
+        }
+    }
+
+    /// Whether the operations shown are a proof, the smallest of its kind, and whether there was no earlier one.
+    fn proves(&self, violation: &Violation, ops: &[Op], tally: &mut Tally) -> bool {
+        let machine = self.machine(ops);
+        let told = |problem: &str| format!("{problem}\n{violation:#?}\n{}", self.show());
+        assert!(!violation.summary.is_empty() && !violation.explanation.is_empty(), "{}", told("silent"));
+        let culprit = ops.iter().find(|op| op.index == violation.operations[0]).unwrap();
+        let end = culprit.returned.unwrap_or_else(|| panic!("{}", told("the culprit never returned")));
+        // The history is possible right until the culprit returns, and not after.
+        let until = |end: i64| -> Vec<Op> {
+            ops.iter().filter(|op| op.invoked < end).map(|op| op.cut(end)).collect()
+        };
+        assert!(judge::possible(&*machine, &until(end - 1)), "{}", told("an earlier return is impossible"));
+        let past = until(end);
+        assert!(!judge::possible(&*machine, &past), "{}", told("the culprit can return"));
+        // The operations are impossible by themselves.
+        let shown = |op: &&Op| violation.operations.contains(&op.index);
+        let alone: Vec<Op> = past.iter().filter(shown).cloned().collect();
+        assert!(!judge::possible(&*machine, &alone), "{}", told("possible by itself"));
+        // And whatever the others did, whenever.
+        let known = |index: u64| ops.iter().find(|op| op.index == index).unwrap();
+        let freed = |kept: &dyn Fn(&Op) -> bool| -> Vec<Op> {
+            past.iter().map(|op| if kept(op) { op.clone() } else { known(op.index).freed() }).collect()
+        };
+        let is_shown = |op: &Op| violation.operations.contains(&op.index);
+        if judge::possible(&*machine, &freed(&is_shown)) {
+            tally.after_a_cut += 1;
+            let rests = self.model == Model::Mutex
+                && restarts(&past).any(|begin| {
+                    let rest = past.iter().filter(|op| op.returned.is_none_or(|end| end > begin));
+                    let rest: Vec<Op> =
+                        rest.map(|op| if is_shown(op) { op.clone() } else { op.freed() }).collect();
+                    !judge::possible(&*machine, &rest)
+                });
+            assert!(rests, "{}", told("the others matter"));
+            return true;
+        }
+        // None of them could be left out, neither by freeing it nor with all that concerns the same element.
+        let superfluous: Vec<u64> = alone
+            .iter()
+            .filter(|gone| gone.index != culprit.index)
+            .filter(|gone| {
+                let mut trial = freed(&|op| is_shown(op) && op.index != gone.index);
+                trial.iter_mut().filter(|op| op.index == gone.index).for_each(|op| op.result = None);
+                !judge::possible(&*machine, &trial)
+            })
+            .filter(|gone| {
+                let related = |op: &&Op| !concerns(self.model, op).is_disjoint(&concerns(self.model, gone));
+                let rest: Vec<Op> = alone.iter().filter(|op| !related(op)).cloned().collect();
+                rest.iter().any(|op| op.index == culprit.index) && !judge::possible(&*machine, &rest)
+            })
+            .map(|op| op.index)
+            .collect();
+        if !superfluous.is_empty() {
+            tally.not_minimal += 1;
+            if std::env::var_os("SCHISM_PROOF_SHOW").is_some() {
+                println!("{}", told(&format!("{superfluous:?} could be left out")));
+            }
+        }
+        false
+    }
+}
+
+/// The elements or owners that an operation shares with others: without one of those, the others would mean something else.
+fn concerns(model: Model, op: &Op) -> BTreeSet<String> {
+    let shared = match model {
+        Model::FifoQueue | Model::UnorderedQueue | Model::Stack => {
+            vec![&op.argument, op.result.as_ref().unwrap_or(&Value::Null)]
+        }
+        Model::OwnerLock | Model::ReentrantLock | Model::FencedLock | Model::ReentrantFencedLock => {
+            let owner = op.argument.get("owner").or(op.argument.get("client")).unwrap_or(&op.argument);
+            if owner.is_null() {
+                return BTreeSet::from([format!("process {}", op.process)]);
+            }
+            vec![owner]
+        }
+        _ => return BTreeSet::from([format!("operation {}", op.index)]),
+    };
+    shared.into_iter().filter(|value| !value.is_null()).map(Value::to_string).collect()
+}
+
+/// Where all that had taken effect was over and had released a mutex as often as acquired it.
+fn restarts(past: &[Op]) -> impl Iterator<Item = i64> {
+    past.iter().map(|op| op.invoked).filter(|begin| {
+        let done = || past.iter().filter(|op| op.returned.is_some() && op.invoked < *begin);
+        let count = |f: &str| done().filter(|op| op.f == f).count();
+        done().all(|op| op.returned < Some(*begin)) && count("acquire") == count("release")
+    })
+}
+
+fn prove(model: Model, batches: u64) {
+    let mut random = Random::new(variable("SCHISM_PROOF_SEED", 1), model.name());
+    let mut tally = Tally { samples: variable("SCHISM_PROOF_SAMPLES", 0) as usize, ..Tally::default() };
+    for _ in 0..batches * variable("SCHISM_PROOF_SCALE", 1) {
+        let initial = match model {
+            Model::Register | Model::CasRegister | Model::MultiRegister => {
+                random.pick(&[Value::Null, json!(0), json!(1)]).cloned().unwrap()
+            }
+            Model::KeyValue => random.pick(&[Value::Null, Value::Null, json!("")]).cloned().unwrap(),
+            _ => Value::Null,
+        };
+        let missing = initial.clone();
+        let context = objects::Context { initial: initial.clone(), missing, ..objects::Context::default() };
+        let simulated = match model {
+            Model::VersionedRegister | Model::FencedLock | Model::ReentrantFencedLock => {
+                objects::object(model, None)
+            }
+            _ => objects::object(model, Some(&context)),
+        };
+        let keyed = model != Model::KeyValue || random.below(2) == 0;
+        // What an absent key reads as is found out from a whole history, so such histories come alone.
+        let together = if model == Model::KeyValue { 1 } else { TOGETHER };
+        let histories: Vec<Vec<Event>> = (0..together)
+            .map(|number| {
+                let mut shape = Shape::draw(&mut random, 9, keyed);
+                shape.keys = if together == 1 && keyed { 1 } else { shape.keys };
+                simulate::history(&*simulated, &mut random, shape, number as u64)
+            })
+            .collect();
+        tally.histories += histories.len() as u64;
+        Batch::of(model, initial, histories).check(&mut tally, &mut random);
+    }
+    println!("{model}: {tally:?}");
+    let judged = tally.possible + tally.impossible;
+    assert!(tally.possible * 5 > judged && tally.impossible * 10 > judged, "{model}: {tally:?}");
+}
+
+macro_rules! models {
+    ($($name:ident: $model:ident, $batches:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            prove(Model::$model, $batches);
+        })*
+
+        #[test]
+        fn no_model_is_forgotten() {
+            assert_eq!([$(Model::$model),*], Model::ALL);
+        }
+    };
+}
+
+models! {
+    registers: Register, 2_000;
+    cas_registers: CasRegister, 2_000;
+    versioned_registers: VersionedRegister, 2_000;
+    multi_registers: MultiRegister, 2_000;
+    maps: KeyValue, 10_000;
+    mutexes: Mutex, 2_000;
+    owner_locks: OwnerLock, 2_000;
+    reentrant_locks: ReentrantLock, 2_000;
+    fenced_locks: FencedLock, 2_000;
+    reentrant_fenced_locks: ReentrantFencedLock, 2_000;
+    counters: Counter, 2_000;
+    sets: Set, 2_000;
+    fifo_queues: FifoQueue, 2_000;
+    unordered_queues: UnorderedQueue, 2_000;
+    stacks: Stack, 2_000;
+    logs: Log, 2_000;
+}

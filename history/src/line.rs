@@ -1,0 +1,121 @@
+//! One line of a history file, for whoever reads such files: what it says, whether it is torn, and which index and time it gets if it
+//! names none.
+
+use serde::de::IgnoredAny;
+
+pub use crate::event::PartialEvent;
+
+/// Why a line is not an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {message}")]
+pub struct LineError {
+    /// Byte in the line, from 1.
+    pub column: usize,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+/// What the line says. A newline at its end does not matter.
+///
+/// # Errors
+/// It is not an event.
+pub fn parse(line: &[u8]) -> Result<PartialEvent, LineError> {
+    // Without its end, so that an error there has a column.
+    serde_json::from_slice(line.trim_ascii_end()).map_err(|error| {
+        // The message without its position, which is that in the line.
+        let message = error.to_string();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&position).unwrap_or(&message).to_owned();
+        LineError { column: error.column().max(1), message }
+    })
+}
+
+/// Whether the line is what a writer that died leaves. Only the last line of a file has no newline. Zeros are what a
+/// machine that lost power may leave in place of data.
+pub fn is_torn(line: &[u8]) -> bool {
+    !line.ends_with(b"\n")
+        && matches!(line.first(), Some(b'{' | 0))
+        && serde_json::from_slice::<IgnoredAny>(line).is_err()
+}
+
+/// Gives each event its index and its time, and counts what it had to assume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbering {
+    last_index: Option<u64>,
+    last_time: Option<u64>,
+    /// How many events named no index: each was numbered after the one before it.
+    pub without_index: u64,
+    /// How many events named no time: each was put 1 ns after the one before it.
+    pub without_time: u64,
+    /// The first line whose time is before its predecessor's, and how many there are.
+    pub time_goes_back: Option<(u64, u64)>,
+}
+
+impl Numbering {
+    /// The index and the time of the next event, which stands in `line` and may name them.
+    ///
+    /// # Errors
+    /// The index is not larger than the one before.
+    #[inline]
+    pub fn next(
+        &mut self,
+        line: u64,
+        index: Option<u64>,
+        time: Option<u64>,
+    ) -> Result<(u64, u64), LineError> {
+        let index = match (index, self.last_index) {
+            (Some(index), Some(last)) if index <= last => return Err(Self::backwards(index, last)),
+            (Some(index), _) => index,
+            (None, last) => {
+                self.without_index += 1;
+                last.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(|| LineError {
+                    column: 1,
+                    message: "no index is left for this event".into(),
+                })?
+            }
+        };
+        let time = match (time, self.last_time) {
+            (Some(time), last) => {
+                if last.is_some_and(|last| time < last) {
+                    self.time_goes_back.get_or_insert((line, 0)).1 += 1;
+                }
+                time
+            }
+            (None, last) => {
+                self.without_time += 1;
+                last.map_or(0, |last| last.saturating_add(1))
+            }
+        };
+        (self.last_index, self.last_time) = (Some(index), Some(time));
+        Ok((index, time))
+    }
+
+    #[cold]
+    fn backwards(index: u64, last: u64) -> LineError {
+        let message = format!(
+            "index {index} comes after index {last}: indices must increase from line to line \
+             (are these the lines of two histories?)"
+        );
+        LineError { column: 1, message }
+    }
+
+    /// What had to be assumed or is strange, in sentences for a person. `untimed` says what becomes of events without a time.
+    pub fn notes(&self, untimed: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.without_index > 0 {
+            let count = self.without_index;
+            notes
+                .push(format!("{count} events have no \"index\": each was numbered after the one before it"));
+        }
+        if self.without_time > 0 {
+            let count = self.without_time;
+            notes.push(format!("{count} events have no \"time\": {untimed}"));
+        }
+        if let Some((line, count)) = self.time_goes_back {
+            notes.push(format!(
+                "\"time\" goes back in {count} lines, first in line {line}: the order of the lines decides, not the time"
+            ));
+        }
+        notes
+    }
+}
