@@ -679,14 +679,28 @@ fn a_pause_begins_with_the_completion_before_it() {
     let mut scheduler = Scheduler::new(config, sink.clone(), slow(), Arc::new(()), Box::new(())).unwrap();
     let from = scheduler.now();
     let kill = |millis: u64| (from + millis * 1_000_000, Action::new("kill", Value::Null));
-    let faults = nemesis(timeline([kill(600), kill(1_400)]));
-    // Were it to begin only when the first fault wakes the scheduler, it would end after the second.
-    let pause = clients(phases([write(1), sleep(1_000_000_000), write(2)]));
-    scheduler.run(any([pause, faults]), &CancellationToken::new()).unwrap();
+    let faults = nemesis(timeline([kill(2_500), kill(60_000)]));
+    // Were it to begin only when the first fault wakes the scheduler, it would end seconds later.
+    let pause = clients(phases([write(1), sleep(2_600_000_000), write(2)]));
+    let (stop, events) = (CancellationToken::new(), Arc::clone(&sink.events));
+    let cancel = stop.clone();
+    let canceller = std::thread::spawn(move || {
+        wait_until("both are written", || {
+            events.lock().unwrap().iter().filter(|event| event.kind == Kind::Ok).count() == 2
+        });
+        cancel.cancel();
+    });
+    scheduler.run(any([pause, faults]), &stop).unwrap();
+    canceller.join().unwrap();
     let events = sink.events();
-    let second = events.iter().position(|event| event.value == json!(2)).unwrap();
-    let faults = events[..second].iter().filter(|event| event.f == "kill").count();
-    assert_eq!(faults, 2, "the beginning and the end of the first: {events:?}");
+    let written = |value: i64, kind| {
+        let found = events.iter().find(|event| event.value == json!(value) && event.kind == kind);
+        found.unwrap_or_else(|| panic!("no {kind:?} of {value}: {events:?}")).time
+    };
+    let pause = written(2, Kind::Invoke) - written(1, Kind::Ok);
+    let fault = events.iter().find(|event| event.f == "kill").unwrap().time;
+    assert!(written(2, Kind::Invoke) < fault + 2_600_000_000, "it began with the fault: {events:?}");
+    assert!(pause >= 2_600_000_000, "{pause}: {events:?}");
 }
 
 #[test]

@@ -182,6 +182,9 @@ impl<S: Sink> State<S> {
     fn invoke(&mut self, phase: &mut Phase, op: Op, time: u64) {
         let ticket = self.next_index;
         self.turn += 1;
+        if let Worker::Client(worker) = op.worker {
+            self.clients.announce(worker);
+        }
         let kind = match op.worker {
             Worker::Client(_) => Kind::Invoke,
             Worker::Nemesis(_) => Kind::Info,

@@ -32,6 +32,11 @@ impl Threads {
         self.threads.iter()
     }
 
+    /// A worker's thread is about to get work.
+    pub(super) fn announce(&self, worker: usize) {
+        self.threads[self.place(worker)].announce();
+    }
+
     /// Which of the threads a worker's client lives on.
     pub(super) fn place(&self, worker: usize) -> usize {
         worker % self.threads.len()
