@@ -1,16 +1,30 @@
 //! From a history to a verdict and a report. Works the same for a run that just ended and for one whose controller was killed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use schism_checkers::CheckResult;
-use schism_checkers::linearizable::{self, Model, UnknownModel};
+use schism_checkers::linearizable::{self, UnknownModel};
+use schism_checkers::{CheckResult, Validity};
 use schism_history::{Event, History, Table};
 
-use crate::plan::Plan;
-use crate::report::{self, Data, Digest, Facts, NodeFact, Reason, Results, Timing, Version};
+use crate::plan::{Plan, PlannedCheck};
+use crate::report::{self, Data, Digest, Facts, NodeFact, Reason, Results, Stopped, Timing, Version};
 use crate::store::RunDir;
 use crate::verdict::Verdict;
+use crate::verdict::agreement::{self, Watched};
 use crate::verdict::power::{self, Promised};
+
+/// What is known of a run that its history does not show.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Why it is not a pass.
+    pub reasons: Vec<Reason>,
+    /// How long its steps took.
+    pub timings: Vec<Timing>,
+    /// Why its load ended before its time, if a violation was the reason.
+    pub stopped: Option<Stopped>,
+    /// What was found while it went on.
+    pub watched: Option<Watched>,
+}
 
 /// A verdict, and what could not be written of it.
 pub struct Conclusion {
@@ -41,15 +55,9 @@ pub fn facts(plan: &Plan, started: &str, versions: Vec<Version>, command: &str) 
     }
 }
 
-/// Checks the run's history, judges, and writes `results.json`, `junit.xml` and `report.html`. `reasons` are those that the
-/// history does not show.
-pub fn conclude(
-    dir: &RunDir,
-    plan: &Plan,
-    facts: Facts,
-    mut reasons: Vec<Reason>,
-    mut timings: Vec<Timing>,
-) -> Conclusion {
+/// Checks the run's history, judges, and writes `results.json`, `junit.xml` and `report.html`.
+pub fn conclude(dir: &RunDir, plan: &Plan, facts: Facts, known: Known) -> Conclusion {
+    let Known { mut reasons, mut timings, stopped, watched } = known;
     let events = match read(dir) {
         Ok((events, notes)) => {
             reasons.extend(notes);
@@ -66,11 +74,9 @@ pub fn conclude(
     let mut checks = Vec::new();
     if !events.is_empty() {
         for planned in &plan.checks {
-            let checked = planned
-                .model
-                .parse()
-                .map_err(|error: UnknownModel| error.to_string())
-                .and_then(|model| check(&events, model, planned.time_limit.0, planned.memory_limit.0));
+            let checked = options(planned)
+                .map_err(|error| error.to_string())
+                .and_then(|options| check(&events, &options));
             match checked {
                 Ok(result) => checks.push(result),
                 Err(why) => reasons.push(Reason { verdict: Verdict::Infra, what: why }),
@@ -78,19 +84,21 @@ pub fn conclude(
         }
     }
     timings.push(Timing { phase: "check".to_owned(), seconds: begun.elapsed().as_secs_f64() });
+    reasons.extend(contradictions(watched.as_ref(), stopped.as_ref(), events.len() as u64, &checks));
     let promised = Promised {
         faults: plan.faults.faults.iter().map(|fault| fault.id.as_str()).collect(),
         operations: plan.workload.operations.iter().map(String::as_str).collect(),
         ok: plan.power.ok,
         load: plan.time_limit.nanos(),
     };
-    if !events.is_empty() || reasons.is_empty() {
+    // A load that a violation ended has shown its power, and cannot pass.
+    if stopped.is_none() && (!events.is_empty() || reasons.is_empty()) {
         let missing = power::missing(&promised, &events);
         reasons.extend(missing.into_iter().map(|what| Reason { verdict: Verdict::Void, what }));
     }
 
     let digest = Digest::of(&events);
-    let results = Results::judge(facts, &digest, checks, reasons, timings);
+    let results = Results::judge(facts, &digest, checks, reasons, timings).stopped_by(stopped);
     let data = Data::new(results, &digest);
     let (unwritten, has_report) = write(dir, &data);
     tracing::info!(event = "verdict", verdict = %data.results.verdict, sentence = %data.results.sentence);
@@ -126,17 +134,47 @@ fn read(dir: &RunDir) -> Result<(Vec<Event>, Vec<Reason>), Reason> {
     }
 }
 
-/// Checks linearizability.
+/// How a planned check is made, during the run and after it: the model, what registers have at first, the budgets.
 ///
 /// # Errors
-/// The history contradicts itself or has operations that the model does not know.
-pub fn check(events: &[Event], model: Model, time: Duration, memory: u64) -> Result<CheckResult, String> {
+/// There is no such model.
+pub fn options(planned: &PlannedCheck) -> Result<linearizable::Options, UnknownModel> {
+    let mut options = linearizable::Options::new(planned.model.parse()?);
+    options.time_budget = Some(planned.time_limit.0);
+    options.memory_budget = Some(usize::try_from(planned.memory_limit.0).unwrap_or(usize::MAX));
+    Ok(options)
+}
+
+/// Checks linearizability.
+fn check(events: &[Event], options: &linearizable::Options) -> Result<CheckResult, String> {
     let table =
         Table::from_events(events).map_err(|error| format!("The history contradicts itself: {error}"))?;
-    let mut options = linearizable::Options::new(model);
-    options.time_budget = Some(time);
-    options.memory_budget = Some(usize::try_from(memory).unwrap_or(usize::MAX));
-    linearizable::check(&table, &options).map_err(|error| format!("The history cannot be checked: {error}"))
+    linearizable::check(&table, options).map_err(|error| format!("The history cannot be checked: {error}"))
+}
+
+/// Where what was found during the run and what the whole history shows contradict each other.
+fn contradictions(
+    watched: Option<&Watched>,
+    stopped: Option<&Stopped>,
+    events: u64,
+    checks: &[CheckResult],
+) -> Option<Reason> {
+    let other = |watched: &Watched| checks.iter().find(|check| check.model == watched.model);
+    let what = watched
+        .and_then(|watched| agreement::disagreement(watched, events, other(watched)?))
+        // Whatever became of the check that found it: a load that a violation ended is no pass.
+        .or_else(|| {
+            let Stopped { index, what, .. } = stopped?;
+            let passes = !checks.is_empty() && checks.iter().all(|check| check.validity == Validity::Pass);
+            passes.then(|| {
+                format!(
+                    "The load was stopped at event {index} because {what}, but the check of the whole history does not \
+                     find that. This is a defect of Schism, unless the history was changed: please report it with the run directory."
+                )
+            })
+        })?;
+    tracing::error!(event = "disagreement", %what);
+    Some(Reason { verdict: Verdict::Infra, what })
 }
 
 /// Writes what it can, and names what it cannot; and whether the page is among what it could.
