@@ -196,3 +196,106 @@ fn write(dir: &RunDir, data: &Data) -> (Vec<String>, bool) {
     }
     (unwritten, has_report)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use schism_checkers::linearizable::live::{Finding, Summary};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plan;
+
+    /// A run of the example with faults, none of which was made, in which key 7 was written twice and then read as `read`.
+    fn judged(read: u64, stopped: bool, watched: Option<Watched>) -> Value {
+        let runs = tempfile::tempdir().unwrap();
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo.yaml");
+        let (test, source, system) = plan::prepare(&example, &[]).unwrap();
+        let plan = plan::resolve(&test, &source, &system, 1).unwrap();
+        let dir = RunDir::create(runs.path(), &plan.name).unwrap();
+        let steps = [("write", json!(1)), ("write", json!(2)), ("read", json!(read))];
+        let mut history = String::new();
+        for (place, (f, value)) in steps.into_iter().enumerate() {
+            for (index, kind) in [(place * 2, "invoke"), (place * 2 + 1, "ok")] {
+                let value = if (f, kind) == ("read", "invoke") { &Value::Null } else { &value };
+                let event = json!({"index": index, "time": index, "process": 0, "type": kind, "f": f, "key": 7, "value": value});
+                history.push_str(&format!("{event}\n"));
+            }
+        }
+        dir.write(&dir.history(), history.as_bytes()).unwrap();
+        let stopped = stopped.then(|| Stopped { at: 5, index: 5, what: "something is wrong".to_owned() });
+        let known = Known { stopped, watched, ..Known::default() };
+        let facts = facts(&plan, "", Vec::new(), "schism run");
+        let conclusion = conclude(&dir, &plan, facts, known);
+        assert_eq!(conclusion.unwritten, Vec::<String>::new());
+        serde_json::from_slice(&std::fs::read(dir.results()).unwrap()).unwrap()
+    }
+
+    /// A view of all six events.
+    fn watched(violated: bool) -> Option<Watched> {
+        let finding = Finding { key: Some(json!(7)), part: None, index: 5, model: "cas-register" };
+        let found = if violated { vec![finding] } else { Vec::new() };
+        let validity = if violated { Validity::Violation } else { Validity::Pass };
+        let summary = Some(Summary { validity, violating: found.clone(), unknown: Vec::new() });
+        Some(Watched { events: 6, model: "cas-register", found, summary })
+    }
+
+    fn reasons<'r>(results: &'r Value, verdict: &str) -> Vec<&'r str> {
+        let reasons = results["reasons"].as_array().unwrap().iter();
+        reasons
+            .filter(|reason| reason["verdict"] == verdict)
+            .filter_map(|reason| reason["what"].as_str())
+            .collect()
+    }
+
+    #[test]
+    fn checks_that_contradict_each_other_make_the_run_infra() {
+        let results = judged(2, false, watched(true));
+        assert_eq!((&results["verdict"], &results["exit_code"]), (&json!("infra"), &json!(5)), "{results:#}");
+        let [reason] = reasons(&results, "infra")[..] else { panic!("{results:#}") };
+        let told = "no order of the operations of key 7 up to event 5 fits the model `cas-register`; the whole passes";
+        assert!(reason.contains(told), "{reason}");
+        // The other way round a violation is still the worst.
+        let results = judged(1, false, watched(false));
+        assert_eq!(results["verdict"], "violation", "{results:#}");
+        let [reason] = reasons(&results, "infra")[..] else { panic!("{results:#}") };
+        assert!(reason.contains("during the run, the operations of key 7 are in order"), "{reason}");
+    }
+
+    #[test]
+    fn checks_that_agree_say_nothing() {
+        for (read, violated) in [(1, true), (2, false)] {
+            let results = judged(read, false, watched(violated));
+            assert_eq!(reasons(&results, "infra"), [""; 0], "{results:#}");
+            assert_eq!(results["checks"][0]["validity"] == "violation", violated);
+        }
+    }
+
+    #[test]
+    fn a_load_that_a_violation_ended_needs_no_further_power() {
+        let results = judged(1, true, watched(true));
+        assert_eq!(results["verdict"], "violation", "{results:#}");
+        assert_eq!(results["reasons"].as_array().unwrap().len(), 1, "{results:#}");
+        assert_eq!(results["stopped"], json!({"at": 5, "index": 5, "what": "something is wrong"}));
+        assert!(
+            results["sentence"]
+                .as_str()
+                .unwrap()
+                .ends_with("The load was stopped at 0.0 s, when the first was found.")
+        );
+        // The same load to its end would have had faults.
+        let results = judged(1, false, watched(true));
+        assert!(!reasons(&results, "void").is_empty(), "{results:#}");
+        assert_eq!(results["stopped"], Value::Null);
+    }
+
+    #[test]
+    fn a_load_that_a_violation_ended_never_passes() {
+        for watched in [None, watched(false)] {
+            let results = judged(2, true, watched);
+            assert_eq!(results["verdict"], "infra", "{results:#}");
+            assert!(reasons(&results, "infra")[0].contains("stopped at event 5 because something is wrong"));
+        }
+    }
+}
