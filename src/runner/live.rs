@@ -148,6 +148,7 @@ impl Observer for Live {
 pub struct Printer {
     task: tokio::task::JoinHandle<()>,
     terminal: bool,
+    live: Live,
 }
 
 impl Printer {
@@ -159,6 +160,7 @@ impl Printer {
         let terminal = io::stderr().is_terminal();
         let period = if terminal { TERMINAL_PERIOD } else { PLAIN_PERIOD };
         let start = Instant::now();
+        let shown = live.clone();
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             // After a pause of this very process (a laptop asleep) one line will do.
@@ -181,7 +183,7 @@ impl Printer {
                 }
             }
         });
-        Some(Self { task, terminal })
+        Some(Self { task, terminal, live: shown })
     }
 }
 
@@ -190,6 +192,10 @@ impl Drop for Printer {
         self.task.abort();
         if self.terminal {
             let _ = io::stderr().write_all(b"\r\x1b[K");
+        }
+        // What came in the last moment.
+        for line in self.live.news() {
+            tell(&line, self.terminal);
         }
     }
 }
