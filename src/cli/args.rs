@@ -91,6 +91,10 @@ pub struct Run {
     /// Where run directories go
     #[arg(long, value_name = "DIR", default_value = "runs", env = "SCHISM_RUNS")]
     pub runs: PathBuf,
+    /// End the load at the first confirmed violation instead of at the time limit; healing, final reads, check and report
+    /// follow as always
+    #[arg(long)]
+    pub stop_on_violation: bool,
     /// No progress while running; the verdict is printed all the same
     #[arg(long, short)]
     pub quiet: bool,

@@ -17,7 +17,8 @@ pub fn main(arguments: &args::Run) -> ExitCode {
     let options = runner::Options {
         runs: arguments.runs.clone(),
         quiet: arguments.quiet,
-        command: repeat(&arguments.test, planned.plan.seed),
+        command: repeat(arguments, planned.plan.seed),
+        stop_on_violation: arguments.stop_on_violation,
     };
     if !arguments.quiet {
         say(format_args!("{}, seed {}", planned.plan.headline(), planned.plan.seed));
@@ -62,7 +63,8 @@ fn exit_code(verdict: Verdict, unwritten: &[String]) -> u8 {
 }
 
 /// The command that repeats the run: the seed pins the plan.
-fn repeat(test: &args::Test, seed: u64) -> String {
+fn repeat(arguments: &args::Run, seed: u64) -> String {
+    let test = &arguments.test;
     let mut words = vec!["schism".to_owned(), "run".to_owned(), quote(&test.test.display().to_string())];
     for set in &test.set {
         words.push("--set".to_owned());
@@ -70,6 +72,9 @@ fn repeat(test: &args::Test, seed: u64) -> String {
     }
     words.push("--seed".to_owned());
     words.push(seed.to_string());
+    if arguments.stop_on_violation {
+        words.push("--stop-on-violation".to_owned());
+    }
     words.join(" ")
 }
 
@@ -94,9 +99,10 @@ mod tests {
             set: vec!["time-limit=5s".to_owned(), "name=it's".to_owned()],
             seed: None,
         };
-        assert_eq!(
-            repeat(&test, 7),
-            r"schism run 'my tests/a.yaml' --set time-limit=5s --set 'name=it'\''s' --seed 7"
-        );
+        let mut run = args::Run { test, runs: "runs".into(), quiet: false, stop_on_violation: false };
+        let plain = r"schism run 'my tests/a.yaml' --set time-limit=5s --set 'name=it'\''s' --seed 7";
+        assert_eq!(repeat(&run, 7), plain);
+        run.stop_on_violation = true;
+        assert_eq!(repeat(&run, 7), format!("{plain} --stop-on-violation"));
     }
 }

@@ -29,7 +29,8 @@ pub use fault::{Fault, Seen};
 pub use html::render;
 pub use junit::junit;
 pub use results::{
-    Count, ErrorCount, FORMAT, Facts, Latency, NodeFact, Reason, Results, ResultsError, Timing, Version,
+    Count, ErrorCount, FORMAT, Facts, Latency, NodeFact, Reason, Results, ResultsError, Stopped, Timing,
+    Version,
 };
 pub use series::Series;
 

@@ -135,6 +135,17 @@ pub struct Timing {
     pub seconds: f64,
 }
 
+/// The load ended before its time, because a violation was found while it went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// When it was told to end, in nanoseconds since the start of the run.
+    pub at: u64,
+    /// Index of the completion up to which no order fits.
+    pub index: u64,
+    /// What was found, in one sentence.
+    pub what: String,
+}
+
 /// Everything a machine wants to know of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
@@ -148,6 +159,9 @@ pub struct Results {
     pub sentence: String,
     /// Why it is not `pass`, the worst first.
     pub reasons: Vec<Reason>,
+    /// Why the load ended before its time; absent where it did not, and where something else ended it, which is a reason then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// What the plan decided.
     pub run: Facts,
     /// The answers of the checkers, violations first.
@@ -244,6 +258,7 @@ impl Results {
             exit_code: verdict.exit_code(),
             sentence: String::new(),
             reasons: all,
+            stopped: None,
             run: facts,
             checks,
             duration: digest.end - digest.start,
@@ -257,6 +272,14 @@ impl Results {
         };
         results.sentence = results.sentence();
         results
+    }
+
+    /// Takes note that the load ended before its time, if it did.
+    #[must_use]
+    pub fn stopped_by(mut self, stopped: Option<Stopped>) -> Self {
+        self.stopped = stopped;
+        self.sentence = self.sentence();
+        self
     }
 
     /// Operations of all names together.
@@ -297,10 +320,13 @@ impl Results {
                         format!("the {} checker found {found} of the {} model", check.checker, check.model)
                     })
                     .collect();
-                match broken.is_empty() {
-                    true => self.first_reason(),
-                    false => format!("{} broke its promise: {}.", self.run.system, broken.join("; ")),
+                if broken.is_empty() {
+                    return self.first_reason();
                 }
+                let stopped = self.stopped.as_ref().map_or_else(String::new, |stopped| {
+                    format!(" The load was stopped at {}, when the first was found.", seconds(stopped.at))
+                });
+                format!("{} broke its promise: {}.{stopped}", self.run.system, broken.join("; "))
             }
             Verdict::Usage | Verdict::Unknown | Verdict::Void | Verdict::Infra | Verdict::Residue => {
                 self.first_reason()

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use schism_checkers::linearizable::live::Finding;
 use schism_history::{Event, Kind, Process};
+use tokio::sync::Notify;
 
 use crate::scheduler::Observer;
 
@@ -14,9 +16,16 @@ const TERMINAL_PERIOD: Duration = Duration::from_millis(250);
 /// A plain line is printed this often.
 const PLAIN_PERIOD: Duration = Duration::from_secs(5);
 
-/// Counts since the start, and latencies since the last line. Shared between the scheduler's thread and the printer.
+/// Violations that get a line each; more of them are only counted.
+const VIOLATIONS_TOLD: u64 = 3;
+
+/// Counts since the start, and latencies since the last line. Shared between those who know something and the printer.
 #[derive(Clone, Default)]
-pub struct Live(Arc<Mutex<Counts>>);
+pub struct Live {
+    counts: Arc<Mutex<Counts>>,
+    /// Wakes the printer: there is news that does not wait for the next line.
+    wake: Arc<Notify>,
+}
 
 struct Counts {
     ok: u64,
@@ -24,6 +33,9 @@ struct Counts {
     info: u64,
     latency_micros: Histogram<u64>,
     in_force: Vec<(String, String)>,
+    violations: u64,
+    /// Lines yet to be printed, at most [`VIOLATIONS_TOLD`].
+    news: Vec<String>,
     phase: &'static str,
 }
 
@@ -37,6 +49,8 @@ impl Default for Counts {
             latency_micros: Histogram::new_with_bounds(1, 3_600_000_000, 3)
                 .unwrap_or_else(|error| unreachable!("fixed bounds: {error}")),
             in_force: Vec::new(),
+            violations: 0,
+            news: Vec::new(),
             phase: "starting",
         }
     }
@@ -45,7 +59,7 @@ impl Default for Counts {
 impl Live {
     fn lock(&self) -> MutexGuard<'_, Counts> {
         // Counts stay meaningful when a thread panicked in between.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the run is doing, for the line.
@@ -63,6 +77,26 @@ impl Live {
         self.lock().in_force.retain(|(other, _)| other != id);
     }
 
+    /// A violation is certain.
+    pub fn violation(&self, finding: &Finding) {
+        let mut counts = self.lock();
+        counts.violations += 1;
+        if counts.violations <= VIOLATIONS_TOLD {
+            let of = match &finding.key {
+                Some(key) => format!("key {key}, "),
+                None => String::new(),
+            };
+            counts.news.push(format!("violation found: {of}event {}", finding.index));
+            drop(counts);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Lines that have not been printed.
+    fn news(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().news)
+    }
+
     /// The line for now; `since` is the time since the last line, `before` the number of completions then.
     fn line(&self, elapsed: Duration, since: Duration, before: &mut u64) -> String {
         let mut counts = self.lock();
@@ -76,8 +110,13 @@ impl Live {
         } else {
             counts.in_force.iter().map(|(_, what)| what.as_str()).collect::<Vec<_>>().join("; ")
         };
+        let violations = match counts.violations {
+            0 => String::new(),
+            1 => "1 violation  ".to_owned(),
+            more => format!("{more} violations  "),
+        };
         format!(
-            "{:6.1} s  {}  {rate:6.0} ops/s  ok {} fail {} info {}  p99 {p99:.1} ms  {faults}",
+            "{:6.1} s  {}  {rate:6.0} ops/s  ok {} fail {} info {}  p99 {p99:.1} ms  {violations}{faults}",
             elapsed.as_secs_f64(),
             counts.phase,
             counts.ok,
@@ -109,6 +148,7 @@ impl Observer for Live {
 pub struct Printer {
     task: tokio::task::JoinHandle<()>,
     terminal: bool,
+    live: Live,
 }
 
 impl Printer {
@@ -120,6 +160,7 @@ impl Printer {
         let terminal = io::stderr().is_terminal();
         let period = if terminal { TERMINAL_PERIOD } else { PLAIN_PERIOD };
         let start = Instant::now();
+        let shown = live.clone();
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
             // After a pause of this very process (a laptop asleep) one line will do.
@@ -127,20 +168,22 @@ impl Printer {
             let mut last = start;
             let mut before = 0;
             loop {
-                ticks.tick().await;
-                let now = Instant::now();
-                let line = live.line(now - start, now - last, &mut before);
-                last = now;
-                let mut stderr = io::stderr().lock();
-                // A closed stderr stops nobody's run.
-                let _ = if terminal {
-                    write!(stderr, "\r{}\x1b[K", clip(&line, columns())).and_then(|()| stderr.flush())
-                } else {
-                    writeln!(stderr, "{line}")
-                };
+                tokio::select! {
+                    _ = ticks.tick() => {
+                        let now = Instant::now();
+                        let line = live.line(now - start, now - last, &mut before);
+                        last = now;
+                        draw(&line, terminal);
+                    }
+                    () = live.wake.notified() => {
+                        for line in live.news() {
+                            tell(&line, terminal);
+                        }
+                    }
+                }
             }
         });
-        Some(Self { task, terminal })
+        Some(Self { task, terminal, live: shown })
     }
 }
 
@@ -150,7 +193,27 @@ impl Drop for Printer {
         if self.terminal {
             let _ = io::stderr().write_all(b"\r\x1b[K");
         }
+        // What came in the last moment.
+        for line in self.live.news() {
+            tell(&line, self.terminal);
+        }
     }
+}
+
+/// Prints the line, on a terminal in place of the last one. A closed stderr stops nobody's run.
+fn draw(line: &str, terminal: bool) {
+    let mut stderr = io::stderr().lock();
+    let _ = if terminal {
+        write!(stderr, "\r{}\x1b[K", clip(line, columns())).and_then(|()| stderr.flush())
+    } else {
+        writeln!(stderr, "{line}")
+    };
+}
+
+/// Prints a line that stays; on a terminal the next line is drawn below it.
+fn tell(line: &str, terminal: bool) {
+    let clear = if terminal { "\r\x1b[K" } else { "" };
+    let _ = writeln!(io::stderr().lock(), "{clear}{line}");
 }
 
 /// Cuts a line to the terminal's width, so that drawing it again replaces it.
@@ -194,8 +257,23 @@ mod tests {
         let mut before = 0;
         let line = live.line(Duration::from_secs(2), Duration::from_secs(2), &mut before);
         assert!(line.contains("2 ops/s  ok 2 fail 1 info 1  p99 5.0 ms  kill n2"), "{line}");
+        for key in 0..5 {
+            live.violation(&Finding {
+                key: Some(key.into()),
+                part: None,
+                index: 10 + key,
+                model: "register",
+            });
+        }
         live.healed("kill-1");
         let line = live.line(Duration::from_secs(3), Duration::from_secs(1), &mut before);
-        assert!(line.contains(" 0 ops/s  ok 2 fail 1 info 1  p99 0.0 ms  no fault"), "{line}");
+        assert!(line.contains(" 0 ops/s  ok 2 fail 1 info 1  p99 0.0 ms  5 violations  no fault"), "{line}");
+        let told = [
+            "violation found: key 0, event 10",
+            "violation found: key 1, event 11",
+            "violation found: key 2, event 12",
+        ];
+        assert_eq!(live.news(), told);
+        assert!(live.news().is_empty(), "each is told once");
     }
 }

@@ -16,13 +16,15 @@ use super::Nodes;
 use super::faults::{Executor, Faults};
 use super::interrupt::Interrupt;
 use super::live::Live;
+use super::live_check::{Feed, LiveCheck};
 use super::system;
 use crate::plan::Plan;
-use crate::report::{Reason, Timing};
+use crate::report::{Reason, Stopped, Timing};
 use crate::scheduler::{Config, Ended, Observer, RunSummary, Scheduler, SchedulerError};
 use crate::spec::Workload;
 use crate::store::RunDir;
 use crate::verdict::Verdict;
+use crate::verdict::agreement::Watched;
 
 /// Keys read at the end: those used last.
 const FINAL_KEYS: usize = 50;
@@ -36,6 +38,10 @@ pub struct Outcome {
     pub reasons: Vec<Reason>,
     /// How long the phases took.
     pub timings: Vec<Timing>,
+    /// Whether and when a violation ended the load.
+    pub stopped: Option<Stopped>,
+    /// What was found while the history grew.
+    pub watched: Option<Watched>,
     /// Whether the history could not be written at some point.
     history_ends_early: bool,
 }
@@ -57,18 +63,23 @@ pub struct Load<'a> {
     dir: &'a RunDir,
     scheduler: Scheduler<Writer>,
     keys: Arc<Mutex<RecentKeys>>,
+    check: LiveCheck,
+    /// Time 0 of the history.
+    origin: Instant,
 }
 
-/// Tells the status line and remembers the keys.
+/// Tells the status line and the check, and remembers the keys.
 struct Watching {
     live: Live,
     keys: Arc<Mutex<RecentKeys>>,
+    check: Feed,
 }
 
 impl Observer for Watching {
     fn event(&mut self, event: &Event, invoked: Option<u64>) {
         self.live.event(event, invoked);
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).observe(event);
+        self.check.event(event);
     }
 }
 
@@ -99,27 +110,30 @@ impl<'a> Load<'a> {
         let keys = Arc::new(Mutex::new(RecentKeys::default()));
         let mut config = Config::new(targets.collect(), plan.workload.workers);
         config.lanes = lanes(&plan.faults);
+        let origin = config.origin;
+        let (feed, check) = LiveCheck::start(plan.checks.first(), live.clone(), origin);
         let scheduler = Scheduler::new(
             config,
             writer,
             connector,
             Arc::new(Executor(Arc::clone(faults))),
-            Box::new(Watching { live: live.clone(), keys: Arc::clone(&keys) }),
+            Box::new(Watching { live: live.clone(), keys: Arc::clone(&keys), check: feed }),
         )
         .map_err(|error| error.to_string())?;
-        Ok(Self { plan, dir, scheduler, keys })
+        Ok(Self { plan, dir, scheduler, keys, check, origin })
     }
 
-    /// Everything from the first operation to the last.
+    /// Everything from the first operation to the last. With `stop_on_violation` the first violation found ends the load.
     pub(super) async fn drive(
         self,
         nodes: &Nodes,
         faults: &Arc<Faults>,
         live: &Live,
         interrupt: &Interrupt,
+        stop_on_violation: bool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        let Self { plan, dir, mut scheduler, keys } = self;
+        let Self { plan, dir, mut scheduler, keys, mut check, origin } = self;
         let Workload::Register(spec) = &plan.workload.spec;
         let operations: Vec<&str> = plan.workload.operations.iter().map(String::as_str).collect();
         let count = plan.cluster.nodes.len();
@@ -141,13 +155,27 @@ impl<'a> Load<'a> {
                     stop.cancel();
                     run.await
                 }
+                finding = check.first(), if stop_on_violation => {
+                    // A signal may have come just before.
+                    outcome.stopped = (!stop.is_cancelled()).then(|| Stopped {
+                        at: u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX),
+                        index: finding.index,
+                        what: finding.to_string(),
+                    });
+                    stop.cancel();
+                    run.await
+                }
             }
         };
         scheduler = back;
         outcome.timed("load", begun);
         outcome.ended("the load", &ran, dir);
         let stopped = matches!(&ran, Ok(RunSummary { ended: Ended::Stopped, .. }));
-        if stopped && interrupt.stop.is_cancelled() {
+        // Where the load was at its end anyway, nothing has stopped it.
+        outcome.stopped = outcome.stopped.take().filter(|_| stopped);
+        if let Some(Stopped { at, what, .. }) = &outcome.stopped {
+            tracing::info!(event = "load stopped", at, %what);
+        } else if stopped && interrupt.stop.is_cancelled() {
             let after = begun.elapsed().as_secs_f64();
             let what = format!("The load was interrupted after {after:.1} s of {}.", plan.time_limit);
             outcome.against(Verdict::Void, what);
@@ -198,7 +226,9 @@ impl<'a> Load<'a> {
             outcome.read_back(&read, latest.len());
             outcome.timed("final reads", begun);
         }
+        // With the scheduler goes the check's feed, so that it can come to its end.
         let closed = scheduler.into_sink().close();
+        outcome.watched = check.finish(&interrupt.leave).await;
         // Where the history ends early, that is said already.
         if let Err(error) = closed
             && !outcome.history_ends_early

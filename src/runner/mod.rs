@@ -11,6 +11,7 @@
 //! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
 //! | `load` | generator, clients and nemesis through the scheduler |
 //! | `conclude` | checkers, verdict, report; also for crashed runs |
+//! | `live_check` | judges the history while it grows, on a thread of its own |
 //! | `live`, `interrupt` | the status line; Ctrl-C |
 
 mod ask;
@@ -19,6 +20,7 @@ mod faults;
 mod fleet;
 mod interrupt;
 mod live;
+mod live_check;
 mod load;
 mod roles;
 mod system;
@@ -30,12 +32,14 @@ use std::time::{Duration, Instant};
 use schism_workloads::Dialer;
 
 use crate::plan::Plan;
-use crate::report::{Reason, Results, Timing, Version};
+use crate::report::{Reason, Results, Stopped, Timing, Version};
 use crate::store::{self, RunDir, StoreError};
 use crate::system::{NodeSetup, install};
 use crate::transport::local::{self, LocalOptions};
 use crate::transport::{Transport, TransportError};
 use crate::verdict::Verdict;
+use crate::verdict::agreement::Watched;
+use conclude::Known;
 use faults::Faults;
 use fleet::{Fleet, NodeEvent};
 use interrupt::Interrupt;
@@ -51,6 +55,8 @@ pub struct Options {
     pub runs: PathBuf,
     /// No progress.
     pub quiet: bool,
+    /// Whether the first confirmed violation ends the load.
+    pub stop_on_violation: bool,
     /// The command that repeats this run.
     pub command: String,
 }
@@ -111,6 +117,8 @@ struct Run<'a> {
     versions: Vec<Version>,
     reasons: Vec<Reason>,
     timings: Vec<Timing>,
+    stopped: Option<Stopped>,
+    watched: Option<Watched>,
     live: Live,
 }
 
@@ -125,6 +133,8 @@ impl<'a> Run<'a> {
             versions: Vec::new(),
             reasons: Vec::new(),
             timings: Vec::new(),
+            stopped: None,
+            watched: None,
             live: Live::default(),
         }
     }
@@ -279,9 +289,11 @@ impl<'a> Run<'a> {
             }
         };
         let interrupt = self.interrupt.clone();
-        let outcome = load.drive(nodes, &faults, &self.live, &interrupt).await;
+        let stop_on_violation = self.options.stop_on_violation;
+        let outcome = load.drive(nodes, &faults, &self.live, &interrupt, stop_on_violation).await;
         self.timings.extend(outcome.timings);
         self.reasons.extend(outcome.reasons);
+        (self.stopped, self.watched) = (outcome.stopped, outcome.watched);
         if let Some(watch) = watch {
             watch.abort();
         }
@@ -297,7 +309,8 @@ impl<'a> Run<'a> {
 
     /// Judges the history, writes results and report.
     fn conclude(self) -> Finished {
-        let Self { plan, options, dir, interrupt, started, mut versions, reasons, timings, .. } = self;
+        let Self { plan, options, dir, interrupt, started, mut versions, reasons, .. } = self;
+        let Self { timings, stopped, watched, .. } = self;
         versions
             .insert(0, Version { what: "schism".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() });
         versions.push(Version { what: "Linux".to_owned(), version: kernel() });
@@ -306,7 +319,8 @@ impl<'a> Run<'a> {
             return Finished { dir, results: None, verdict, has_report: false, unwritten: Vec::new() };
         }
         let facts = conclude::facts(plan, &started.to_string(), versions, &options.command);
-        let conclusion = conclude::conclude(&dir, plan, facts, reasons, timings);
+        let known = Known { reasons, timings, stopped, watched };
+        let conclusion = conclude::conclude(&dir, plan, facts, known);
         let verdict = conclusion.results.verdict;
         let conclude::Conclusion { results, unwritten, has_report } = conclusion;
         Finished { dir, results: Some(results), verdict, has_report, unwritten }

@@ -1,5 +1,6 @@
-//! Verdicts: their exit codes, which of several wins, and whether a run had the power to say `pass`.
+//! Verdicts: their exit codes, which of several wins, whether a run had the power to say `pass`, and whether its two checks agree.
 
+pub mod agreement;
 pub mod power;
 
 use std::fmt;

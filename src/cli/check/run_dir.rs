@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::super::args;
 use crate::plan::{Plan, PlanFileError};
 use crate::report::{Facts, Reason, Results, terminal};
-use crate::runner::conclude;
+use crate::runner::conclude::{self, Known};
 use crate::stderr::say;
 use crate::store::RunDir;
 use crate::verdict::Verdict;
@@ -30,8 +30,8 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
             return super::super::usage(&format!("schism: {error}"));
         }
     };
-    let (facts, reasons) = earlier(&dir, &plan);
-    let conclusion = conclude::conclude(&dir, &plan, facts, reasons, Vec::new());
+    let (facts, known) = earlier(&dir, &plan);
+    let conclusion = conclude::conclude(&dir, &plan, facts, known);
     for problem in &conclusion.unwritten {
         // The verdict is printed all the same; a run directory of somebody else's may be read-only.
         say(format_args!("schism: {problem}"));
@@ -51,7 +51,7 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
 }
 
 /// What an earlier conclusion knew that the history does not show; for a crashed run, that it crashed.
-fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
+fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Known) {
     match Results::read(&dir.results()) {
         Ok(results) => {
             // What the checkers said they say again. Everything else stays: most of it the history cannot show, such as an
@@ -61,7 +61,7 @@ fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
                 .filter(|reason| !matches!(reason.verdict, Verdict::Violation | Verdict::Unknown))
                 .collect();
             kept.extend(shortened(dir, results.events));
-            (results.run, kept)
+            (results.run, Known { reasons: kept, stopped: results.stopped, ..Known::default() })
         }
         Err(_) => {
             let crashed = Reason {
@@ -72,7 +72,7 @@ fn earlier(dir: &RunDir, plan: &Plan) -> (Facts, Vec<Reason>) {
             };
             (
                 conclude::facts(plan, "", Vec::new(), &format!("schism run {}", dir.test().display())),
-                vec![crashed],
+                Known { reasons: vec![crashed], ..Known::default() },
             )
         }
     }
