@@ -66,7 +66,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The operations of these events, as [`crate::pair`] would pair them.
+    /// The operations of these events, as [`crate::pair`] would pair them. Their times are taken for measured;
+    /// [`crate::History::table`] knows of those that are not.
     ///
     /// # Errors
     /// See [`Builder::push`].
@@ -98,9 +99,19 @@ impl Table {
         self.events as usize
     }
 
-    /// Whether every event came with a time.
+    /// Whether every event came with a time. If not, the times of the rows say nothing, and whoever prints names positions.
     pub fn is_timed(&self) -> bool {
         self.timed
+    }
+
+    /// The same operations without times, for whoever knows that theirs were made up.
+    #[must_use]
+    pub fn without_times(mut self) -> Self {
+        self.timed = false;
+        for row in &mut self.rows {
+            (row.invoke_time, row.complete_time) = (0, 0);
+        }
+        self
     }
 
     /// The index of the event at this position, as the history itself counts.
