@@ -30,7 +30,7 @@ pub(crate) fn read(
     let mut operations = Operations::new(builder);
     let mut start = 0;
     let mut others = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let (from, end) = (start, start + line.trim_ascii_end().len());
         start += line.len();
         // Even a line that can be read may lack the end of its value.
@@ -64,6 +64,7 @@ pub(crate) fn read(
             }
             Err(stop) => return Err(stop_error(stop, bytes, from)),
         };
+        builder.begins_in(number);
         if let Err(refusal) = operations.push(builder, &op) {
             return Err(refusal_error(refusal, bytes, from));
         }

@@ -134,7 +134,7 @@ fn keys_come_from_the_field_from_tuples_or_from_nowhere() {
     assert_eq!(told(&with_keys(REGISTER, Keys::Field).unwrap()), told(&parse(REGISTER).unwrap()));
     assert!(told(&with_keys(REGISTER, Keys::None).unwrap())[1].ends_with("Unknown null"));
     let error = with_keys(REGISTER, Keys::Tuple).unwrap_err().to_string();
-    assert_eq!(error, "event 0: read has the value null, which is not a pair [key, value]");
+    assert_eq!(error, "line 1: event 0: read has the value null, which is not a pair [key, value]");
 }
 
 /// Changes a few bytes, or cuts the rest off.

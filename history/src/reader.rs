@@ -289,6 +289,8 @@ mod tests {
         assert_eq!(history.notes.len(), 2);
         assert!(history.notes[0].starts_with("2 events have no \"index\""));
         assert!(history.notes[1].starts_with("2 events have no \"time\""));
+        let none = read(&text.replace(",\"index\":9", "")).unwrap();
+        assert_eq!((none.events[2].index, none.notes.len()), (2, 1), "{:?}", none.notes);
     }
 
     #[test]

@@ -298,14 +298,15 @@ impl Values {
         }
     }
 
-    /// The value of a field, if it is an object that has it.
+    /// The value of a field, if it is an object that has it. In Clojure's maps a keyword is the usual name: `:owner`, as readers of
+    /// such histories number it, names the same field as `owner`, which comes first if there are both.
     pub fn field(&self, id: ValueId, name: &str) -> Option<ValueId> {
-        match self.get(id) {
-            Datum::Object(fields) => {
-                fields.chunks_exact(2).find(|pair| self.as_str(pair[0]) == Some(name)).map(|pair| pair[1])
-            }
-            _ => None,
-        }
+        let Datum::Object(fields) = self.get(id) else { return None };
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            let pair = fields.chunks_exact(2).find(|pair| self.as_str(pair[0]).is_some_and(is_it))?;
+            Some(pair[1])
+        };
+        find(&|found| found == name).or_else(|| find(&|found| found.strip_prefix(':') == Some(name)))
     }
 
     /// Whether the value contains a number that lost digits when it was read: two that differ may have become equal.

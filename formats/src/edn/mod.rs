@@ -43,6 +43,8 @@ pub(crate) fn read(
         builder,
         keys,
         start: 0,
+        line: 1,
+        counted: 0,
         first_other: None,
     };
     let end = reader.history();
@@ -93,6 +95,9 @@ struct Reader<'a, 'b> {
     keys: Keys,
     /// Where the form begins that is being read.
     start: usize,
+    /// The line of the byte up to which lines were counted.
+    line: u64,
+    counted: usize,
     first_other: Option<usize>,
 }
 
@@ -108,6 +113,10 @@ impl Reader<'_, '_> {
             match byte {
                 b'{' => {
                     let op = read_op(&mut self.scan, &mut self.valuer, self.builder, self.keys)?;
+                    let more = &self.scan.bytes[self.counted..self.start];
+                    self.line += memchr::memchr_iter(b'\n', more).count() as u64;
+                    self.counted = self.start;
+                    self.builder.begins_in(self.line);
                     match self.operations.push(self.builder, &op) {
                         Ok(true) => {}
                         Ok(false) => self.other(),
