@@ -150,6 +150,7 @@ impl Values {
     ///
     /// # Errors
     /// There are too many values.
+    #[inline]
     pub fn int(&mut self, integer: i64) -> Result<ValueId, TooMany> {
         match ValueId::small(integer) {
             Some(id) => Ok(id),
@@ -327,10 +328,12 @@ impl Values {
             + self.known.capacity() * (size_of::<Known>() + 1)
     }
 
+    #[inline]
     fn datum(&self, node: Node) -> Datum<'_> {
         datum(node, &self.text, &self.items)
     }
 
+    #[inline]
     fn store(&mut self, datum: Datum<'_>) -> Result<ValueId, TooMany> {
         let hash = hash(&datum);
         let is_same =
@@ -383,6 +386,7 @@ impl Values {
     }
 }
 
+#[inline]
 fn datum<'v>(node: Node, text: &'v str, items: &'v [ValueId]) -> Datum<'v> {
     let text = |from: u32, to: u32| text.get(from as usize..to as usize).unwrap_or_default();
     let items = |from: u32, to: u32| items.get(from as usize..to as usize).unwrap_or_default();
@@ -411,6 +415,7 @@ fn append_items(items: &mut Vec<ValueId>, more: &[ValueId]) -> Result<(u32, u32)
     Ok((from, to))
 }
 
+#[inline]
 fn hash(datum: &Datum<'_>) -> u32 {
     let mut hasher = FxHasher::default();
     let mut list = |kind: u32, items: &[ValueId]| {
