@@ -68,7 +68,7 @@ fn read_in_chunks(
     }
     let torn = lines.last(&buffer[..filled])?;
     notes.extend(torn.map(|torn| torn.to_string()));
-    notes.extend(lines.numbering.notes("no times are told"));
+    notes.extend(lines.numbering.notes("places are told as events, not as times"));
     Ok(())
 }
 

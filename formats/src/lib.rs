@@ -162,7 +162,7 @@ pub enum ImportError {
         /// What it contradicts.
         source: BuildError,
     },
-    /// The format is none that is known.
+    /// The format is none that is known. The name of the file is left to the caller.
     #[error("this is no history in a known format: {0}")]
     Unrecognized(String),
     /// With [`Keys::Tuple`], a value is no pair of key and value.
@@ -211,7 +211,6 @@ pub fn read(input: impl Read, name: &str, options: &Options) -> Result<Import, I
     };
     result.map_err(|error| match error {
         ImportError::Read(error) => named(error),
-        ImportError::Unrecognized(start) => ImportError::Unrecognized(format!("{name}: {start}")),
         other => other,
     })
 }

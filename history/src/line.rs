@@ -25,7 +25,10 @@ pub fn parse(line: &[u8]) -> Result<PartialEvent, LineError> {
         // The message without its position, which is that in the line.
         let message = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
-        let message = message.strip_suffix(&position).unwrap_or(&message).to_owned();
+        let message = match message.strip_suffix(&position).unwrap_or(&message) {
+            "recursion limit exceeded" => "values are nested too deep (128 levels are read)".to_owned(),
+            message => message.to_owned(),
+        };
         LineError { column: error.column().max(1), message }
     })
 }
@@ -115,7 +118,8 @@ impl Numbering {
         }
         if self.without_time > 0 {
             let count = self.without_time;
-            notes.push(format!("{count} events have no \"time\": {untimed}"));
+            let events = if count == 1 { "event has" } else { "events have" };
+            notes.push(format!("{count} {events} no \"time\": {untimed}"));
         }
         if let Some((line, count)) = self.time_goes_back {
             notes.push(format!(

@@ -294,6 +294,13 @@ mod tests {
     }
 
     #[test]
+    fn values_that_are_nested_too_deep_are_called_that() {
+        let line = FIRST.replace("null", &format!("{}1{}", "[".repeat(200), "]".repeat(200)));
+        let error = read(&format!("{line}\n")).unwrap_err().to_string();
+        assert!(error.contains("nested too deep (128 levels"), "{error}");
+    }
+
+    #[test]
     fn made_up_times_do_not_get_into_a_table() {
         let (first, second) = (FIRST.replace("\"time\":5,", ""), SECOND.replace("\"time\":9,", ""));
         for (text, timed) in [

@@ -78,6 +78,10 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
         Err(Unjudged::Operation { line: Some(line), problem }) => {
             return super::super::usage(&format!("schism: {name}:{line}: {problem}"));
         }
+        // Which says the name itself.
+        Err(Unjudged::Import(error @ ImportError::Read(_))) => {
+            return super::super::usage(&format!("schism: {error}"));
+        }
         Err(why) => return super::super::usage(&format!("schism: {name}: {why}")),
     };
     for note in &judged.notes {
