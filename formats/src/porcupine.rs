@@ -47,7 +47,8 @@ pub(crate) fn read(
             }
             continue;
         };
-        scan.at = from + message;
+        // The space after the name may be the last thing in the line, which was trimmed.
+        scan.at = (from + message).min(end);
         let op = match read_line(&mut scan, &mut valuer, builder) {
             Ok(Some(op)) => op,
             Ok(None) => {
@@ -189,5 +190,6 @@ mod tests {
         assert!(error(line.trim_end()).contains("still open"));
         assert!(read("nothing\n").unwrap_err().to_string().contains("no line is an operation"));
         assert!(read("").is_ok());
+        assert!(read(&format!("{line}INFO  jepsen.util: \n")).unwrap().1.contains("line 2"));
     }
 }

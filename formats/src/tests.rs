@@ -90,7 +90,7 @@ fn an_unknown_file_is_an_error_that_shows_its_start_and_the_formats() {
     std::fs::write(&path, "<html>").unwrap();
     let error = open(&path, &Options::default()).unwrap_err().to_string();
     let start = "this is no history in a known format: it starts with `<html>`";
-    assert!(error.starts_with(&start), "{error}");
+    assert!(error.starts_with(start), "{error}");
     assert!(
         error.ends_with("the formats are `jsonl`, `edn`, `jepsen`, `jepsen-log`, `porcupine-kv`"),
         "{error}"
