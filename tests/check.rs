@@ -222,3 +222,44 @@ fn an_engine_that_cannot_decide_and_a_budget_of_nothing_are_unknown_not_passes()
     assert!(said.contains("the engine `special` cannot decide this"), "{said}");
     assert_eq!(check(&["--engine", "just-in-time", "--time-limit", "0s"]).0, Some(3));
 }
+
+#[test]
+fn what_a_model_cannot_take_is_named_with_its_line() {
+    let place = Place::new();
+    place.file(
+        "history.jsonl",
+        "\n{\"process\":0,\"type\":\"invoke\",\"f\":\"cas\",\"value\":1}\n{\"process\":0,\"type\":\"ok\",\"f\":\"cas\",\"value\":1}\n",
+    );
+    let finished = place.schism(&["check", "history.jsonl", "--model", "cas-register"]);
+    assert_eq!(finished.code, Some(2));
+    let said = "history.jsonl:2: the history cannot be checked: event 0: a cas needs";
+    assert!(
+        finished.stderr.contains(said) && finished.stderr.contains("completes in line 3"),
+        "{}",
+        finished.stderr
+    );
+    let finished = place.schism(&["check", "history.jsonl", "--model", "register"]);
+    assert!(
+        finished.stderr.contains("history.jsonl:2: the history cannot be checked: event 0"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn keywords_name_the_fields_of_a_lock() {
+    let place = Place::new();
+    let text = |second: &str| {
+        format!(
+            "{{:process 0, :type :invoke, :f :acquire, :value {{:owner \"a\"}}}}\n\
+             {{:process 0, :type :ok, :f :acquire, :value {{:owner \"a\", :token 3}}}}\n\
+             {{:process 1, :type :invoke, :f :release, :value {{:owner \"{second}\"}}}}\n\
+             {{:process 1, :type :ok, :f :release, :value nil}}\n"
+        )
+    };
+    for (second, code) in [("a", 0), ("b", 1)] {
+        place.file("history.edn", &text(second));
+        let finished = place.schism(&["check", "history.edn", "--model", "fenced-lock"]);
+        assert_eq!(finished.code, Some(code), "{}{}", finished.stdout, finished.stderr);
+    }
+}

@@ -4,7 +4,7 @@
 //! handed out last. A `take` of unknown outcome may have handed out either ticket, or none.
 
 use schism_checkers::linearizable::{Misfit, Model, Options, Specification, check_with};
-use schism_history::{History, Table, View};
+use schism_history::{History, View};
 
 struct Dispenser;
 
@@ -70,7 +70,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         {"index":6,"process":0,"type":"invoke","f":"take","value":null}
         {"index":7,"process":0,"type":"ok","f":"take","value":4}
     "#;
-    let table = Table::from_events(&History::read(history.as_bytes(), "example")?.events)?;
+    let table = History::read(history.as_bytes(), "example")?.table()?;
     let options = Options::new(Model::Register);
     // Ticket 4 was handed out twice, to the crashed `take` and to the last one.
     let result = check_with(&Dispenser, "dispenser", &table, &options)?;

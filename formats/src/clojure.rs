@@ -42,6 +42,8 @@ pub(crate) enum Misfit {
     Alike(String),
     /// The key of a map is very large.
     Key,
+    /// A map has a keyword and a string that would be the same field.
+    Twice(String),
 }
 
 impl Misfit {
@@ -51,6 +53,9 @@ impl Misfit {
             Misfit::TooMany => None,
             Misfit::Alike(text) => Some(format!(
                 "{text} occurs as a string and as a keyword, symbol or character; the two cannot be told apart"
+            )),
+            Misfit::Twice(name) => Some(format!(
+                "the map has the keys :{name} and \"{name}\", which cannot be told apart as fields of an operation"
             )),
             Misfit::Key => Some(format!("the key of a map consists of more than {MAX_KEY} values or bytes")),
         }
@@ -152,11 +157,28 @@ impl Encoder {
         Ok(values.array(items)?)
     }
 
+    /// Refuses a keyword beside a string of the same name: models that ask for a field take either.
+    fn apart(&self, values: &Values, fields: &[(ValueId, ValueId)]) -> Result<(), Misfit> {
+        let texts = || fields.iter().filter_map(|(name, _)| values.as_str(*name));
+        let (keywords, plain): (Vec<&str>, Vec<&str>) = texts().partition(|text| text.starts_with(':'));
+        if keywords.is_empty() || plain.is_empty() {
+            return Ok(());
+        }
+        let plain: FxHashSet<&str> = plain.into_iter().collect();
+        match keywords.iter().find(|keyword| plain.contains(&keyword[1..])) {
+            Some(keyword) => Err(Misfit::Twice(keyword[1..].to_owned())),
+            None => Ok(()),
+        }
+    }
+
     /// A map of keys and values in turn.
     pub(crate) fn map(&mut self, values: &mut Values, entries: &[ValueId]) -> Result<ValueId, Misfit> {
         let mut fields = Vec::with_capacity(entries.len() / 2);
         for entry in entries.chunks_exact(2) {
             fields.push((name(values, entry[0])?, entry[1]));
+        }
+        if !self.lenient && !entries.is_empty() {
+            self.apart(values, &fields)?;
         }
         Ok(values.object(&fields)?)
     }

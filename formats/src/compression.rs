@@ -9,6 +9,8 @@ use std::rc::Rc;
 
 use flate2::bufread::MultiGzDecoder;
 
+use crate::ImportError;
+
 /// How much is looked at to tell compressions and formats apart.
 pub(crate) const HEAD: usize = 1 << 16;
 
@@ -69,11 +71,65 @@ pub(crate) fn peek<'r>(mut input: impl Read + 'r) -> io::Result<(Vec<u8>, impl B
 
 /// What the compressed `input` holds. Where it is cut off it ends, and `cut` says so; damaged data is an error.
 pub(crate) fn decompress<'r>(input: impl BufRead + 'r, how: Compression, cut: &Cut) -> impl Read + 'r {
+    let taken = Rc::new(Cell::new(0));
+    let input = Counted { input, taken: Rc::clone(&taken) };
     let inner: Box<dyn Read + 'r> = match how {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => Box::new(zstd::Frames::new(input, cut.clone())),
     };
-    Decompressed { inner, how, cut: cut.clone(), bytes: 0 }
+    Decompressed { inner, how, cut: cut.clone(), taken, bytes: 0 }
+}
+
+/// The reason for an `error` in decompressed text may be that the compressed data is damaged, which shows only at the end, where the checksum is. So
+/// the rest of it is read, too.
+pub(crate) fn blame(error: ImportError, rest: &mut dyn BufRead, cut: &Cut) -> ImportError {
+    if matches!(error, ImportError::Read(_)) {
+        return error;
+    }
+    match io::copy(rest, &mut io::sink()) {
+        Err(damage) if damage.kind() == io::ErrorKind::InvalidData => {
+            let message = format!("{damage}. What it decompresses to is no history: {error}");
+            ImportError::Read(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+        _ if cut.is_set() => {
+            let also = "; the compressed file is also cut short (its end is missing)";
+            match error {
+                ImportError::Syntax { place, problem } => {
+                    ImportError::Syntax { place, problem: format!("{problem}{also}") }
+                }
+                ImportError::Binary { offset, problem } => {
+                    ImportError::Binary { offset, problem: format!("{problem}{also}") }
+                }
+                other => other,
+            }
+        }
+        _ => error,
+    }
+}
+
+/// Counts the bytes that were taken.
+struct Counted<R> {
+    input: R,
+    taken: Rc<Cell<u64>>,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.taken.set(self.taken.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken.set(self.taken.get() + count as u64);
+        self.input.consume(count);
+    }
 }
 
 struct Failing(Option<io::Error>);
@@ -88,6 +144,9 @@ struct Decompressed<'r> {
     inner: Box<dyn Read + 'r>,
     how: Compression,
     cut: Cut,
+    /// Compressed bytes so far.
+    taken: Rc<Cell<u64>>,
+    /// Decompressed bytes so far.
     bytes: u64,
 }
 
@@ -108,8 +167,11 @@ impl Read for Decompressed<'_> {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) =>
             {
-                let Self { how, bytes, .. } = self;
-                let message = format!("the {how} data is damaged, {bytes} decompressed bytes in: {error}");
+                let Self { how, bytes, taken, .. } = self;
+                let offset = taken.get();
+                let message = format!(
+                    "the {how} data is damaged, at or before byte {offset} of the compressed file, {bytes} decompressed bytes in: {error}"
+                );
                 Err(io::Error::new(io::ErrorKind::InvalidData, message))
             }
             Err(error) => Err(error),

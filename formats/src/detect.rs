@@ -71,6 +71,9 @@ pub(crate) fn describe(head: &[u8]) -> String {
     let names: Vec<String> = Format::ALL.iter().map(|format| format!("`{format}`")).collect();
     let list = head.trim_ascii_start().starts_with(b"[");
     let hint = if list { "; a JSON list must be one object a line (`jq -c '.[]'`)" } else { "" };
+    let wide = head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff");
+    let hint =
+        if wide { "; it seems to be UTF-16, but must be UTF-8 (`iconv -f UTF-16 -t UTF-8`)" } else { hint };
     format!("it starts with `{start}{more}`; the formats are {}{hint}", names.join(", "))
 }
 
@@ -130,5 +133,6 @@ mod tests {
         assert!(said.starts_with("it starts with `<html>\\n<body>\\xff and so on, and so on,…`"), "{said}");
         assert!(said.contains("`jsonl`, `edn`, `jepsen`, `jepsen-log`, `porcupine-kv`"), "{said}");
         assert!(describe(b"[{\"a\":1}]").contains("jq"));
+        assert!(describe(b"\xff\xfe{\0").contains("UTF-16") && !describe(b"hello").contains("UTF-16"));
     }
 }

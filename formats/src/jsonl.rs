@@ -1,6 +1,7 @@
 //! JSON Lines: our own format, and what others write one object a line.
 //!
-//! The file is read through one buffer that is as large as the longest line or a mebibyte, whichever is more. Lines
+//! The file is read through one buffer that is as large as the longest line or a mebibyte, whichever is more, but never larger than
+//! [`LONGEST_LINE`]. Lines
 //! of clients in the usual form are scanned in place, everything else goes through the parser of `schism_history`: both must say
 //! the same about every line, which a property test checks.
 
@@ -13,6 +14,7 @@ use std::io::{self, Read};
 use schism_history::line::{self, LineError, Numbering, PartialEvent};
 use schism_history::{Builder, Process, Record, TornLine, ValueId};
 
+use crate::input::{LONGEST_LINE, too_long};
 use crate::{ImportError, Keys, Place};
 
 /// How much is read at once.
@@ -25,12 +27,13 @@ pub(crate) fn read(
     keys: Keys,
     notes: &mut Vec<String>,
 ) -> Result<(), ImportError> {
-    read_in_chunks(source, CHUNK, builder, keys, notes)
+    read_in_chunks(source, CHUNK, LONGEST_LINE, builder, keys, notes)
 }
 
 fn read_in_chunks(
     source: &mut dyn Read,
     chunk: usize,
+    longest: usize,
     builder: &mut Builder,
     keys: Keys,
     notes: &mut Vec<String>,
@@ -41,7 +44,10 @@ fn read_in_chunks(
     let mut filled = 0;
     loop {
         if filled == buffer.len() {
-            buffer.resize(2 * filled, 0);
+            if filled >= longest {
+                return Err(too_long(lines.line + 1, longest));
+            }
+            buffer.resize((2 * filled).min(longest), 0);
         }
         let count = match source.read(&mut buffer[filled..]) {
             Ok(count) => count,
@@ -62,7 +68,7 @@ fn read_in_chunks(
     }
     let torn = lines.last(&buffer[..filled])?;
     notes.extend(torn.map(|torn| torn.to_string()));
-    notes.extend(lines.numbering.notes("no times are told"));
+    notes.extend(lines.numbering.notes("places are told as events, not as times"));
     Ok(())
 }
 
@@ -157,6 +163,7 @@ impl Lines<'_> {
 
     #[inline]
     fn push(&mut self, record: &Record<'_>) -> Result<(), ImportError> {
+        self.builder.begins_in(self.line as u64);
         self.builder.push(record).map_err(|source| ImportError::Event { line: self.line, source })
     }
 

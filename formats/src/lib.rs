@@ -7,6 +7,7 @@ mod clojure;
 mod compression;
 mod detect;
 mod edn;
+mod input;
 mod jepsen;
 mod jsonl;
 mod operations;
@@ -148,12 +149,20 @@ pub enum ImportError {
     /// An event contradicts the ones before.
     #[error("line {line}: {source}")]
     Event {
-        /// The line of the event; for binary files its number from 1.
+        /// The line of the event.
         line: usize,
         /// What it contradicts.
         source: BuildError,
     },
-    /// The format is none that is known.
+    /// In a binary file, an event contradicts the ones before.
+    #[error("operation number {number} of the file: {source}")]
+    Element {
+        /// Its number, from 1.
+        number: u64,
+        /// What it contradicts.
+        source: BuildError,
+    },
+    /// The format is none that is known. The name of the file is left to the caller.
     #[error("this is no history in a known format: {0}")]
     Unrecognized(String),
     /// With [`Keys::Tuple`], a value is no pair of key and value.
@@ -193,15 +202,15 @@ pub fn read(input: impl Read, name: &str, options: &Options) -> Result<Import, I
     let cut = Cut::default();
     let result = match Compression::detect(&head) {
         Some(how) => {
-            let (head, input) =
+            let (head, mut input) =
                 compression::peek(compression::decompress(input, how, &cut)).map_err(named)?;
-            decode(&head, input, options, &cut)
+            let result = decode(&head, &mut input, options, &cut);
+            result.map_err(|error| compression::blame(error, &mut input, &cut))
         }
         None => decode(&head, input, options, &cut),
     };
     result.map_err(|error| match error {
         ImportError::Read(error) => named(error),
-        ImportError::Unrecognized(start) => ImportError::Unrecognized(format!("{name}: {start}")),
         other => other,
     })
 }
@@ -219,8 +228,8 @@ fn decode(head: &[u8], mut input: impl BufRead, options: &Options, cut: &Cut) ->
     if format == Format::Jsonl {
         jsonl::read(&mut input, &mut builder, options.keys, &mut notes)?;
     } else {
-        let mut bytes = Vec::new();
-        input.read_to_end(&mut bytes)?;
+        let longest = if format == Format::Jepsen { None } else { Some(input::LONGEST_LINE) };
+        let bytes = input::read_all(&mut input, longest)?;
         whole(format)(&bytes, &mut builder, options.keys, &mut notes)?;
     }
     if cut.is_set() {

@@ -30,7 +30,7 @@ pub(crate) fn read(
     let mut operations = Operations::new(builder);
     let mut start = 0;
     let mut others = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let (from, end) = (start, start + line.trim_ascii_end().len());
         start += line.len();
         // Even a line that can be read may lack the end of its value.
@@ -47,7 +47,8 @@ pub(crate) fn read(
             }
             continue;
         };
-        scan.at = from + message;
+        // The space after the name may be the last thing in the line, which was trimmed.
+        scan.at = (from + message).min(end);
         let op = match read_line(&mut scan, &mut valuer, builder) {
             Ok(Some(op)) => op,
             Ok(None) => {
@@ -64,6 +65,7 @@ pub(crate) fn read(
             }
             Err(stop) => return Err(stop_error(stop, bytes, from)),
         };
+        builder.begins_in(number);
         if let Err(refusal) = operations.push(builder, &op) {
             return Err(refusal_error(refusal, bytes, from));
         }
@@ -188,5 +190,6 @@ mod tests {
         assert!(error(line.trim_end()).contains("still open"));
         assert!(read("nothing\n").unwrap_err().to_string().contains("no line is an operation"));
         assert!(read("").is_ok());
+        assert!(read(&format!("{line}INFO  jepsen.util: \n")).unwrap().1.contains("line 2"));
     }
 }

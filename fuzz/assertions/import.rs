@@ -71,10 +71,12 @@ fn assert_place_inside(bytes: &[u8], error: &ImportError) {
         ImportError::Binary { offset, .. } => {
             assert!(*offset <= bytes.len() as u64, "no such offset: {error}");
         }
-        // In binary files the number of the event, which takes a byte at least.
         ImportError::Event { line, .. } => {
-            let most = if bytes.starts_with(b"JEPSEN") { bytes.len() } else { lines().count() };
-            assert!((1..=most).contains(line), "no such line or event: {error}");
+            assert!((1..=lines().count()).contains(line), "no such line: {error}");
+        }
+        // An operation takes a byte at least.
+        ImportError::Element { number, .. } => {
+            assert!((1..=bytes.len() as u64).contains(number), "no such operation: {error}");
         }
         ImportError::Read(_) | ImportError::Unrecognized(_) | ImportError::Tuple(_) => {}
     }

@@ -25,7 +25,10 @@ pub fn parse(line: &[u8]) -> Result<PartialEvent, LineError> {
         // The message without its position, which is that in the line.
         let message = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
-        let message = message.strip_suffix(&position).unwrap_or(&message).to_owned();
+        let message = match message.strip_suffix(&position).unwrap_or(&message) {
+            "recursion limit exceeded" => "values are nested too deep (128 levels are read)".to_owned(),
+            message => message.to_owned(),
+        };
         LineError { column: error.column().max(1), message }
     })
 }
@@ -45,6 +48,8 @@ pub struct Numbering {
     last_time: Option<u64>,
     /// How many events named no index: each was numbered after the one before it.
     pub without_index: u64,
+    /// How many events named one.
+    pub with_index: u64,
     /// How many events named no time: each was put 1 ns after the one before it.
     pub without_time: u64,
     /// The first line whose time is before its predecessor's, and how many there are.
@@ -65,7 +70,10 @@ impl Numbering {
     ) -> Result<(u64, u64), LineError> {
         let index = match (index, self.last_index) {
             (Some(index), Some(last)) if index <= last => return Err(Self::backwards(index, last)),
-            (Some(index), _) => index,
+            (Some(index), _) => {
+                self.with_index += 1;
+                index
+            }
             (None, last) => {
                 self.without_index += 1;
                 last.map_or(Some(0), |last| last.checked_add(1)).ok_or_else(|| LineError {
@@ -102,14 +110,16 @@ impl Numbering {
     /// What had to be assumed or is strange, in sentences for a person. `untimed` says what becomes of events without a time.
     pub fn notes(&self, untimed: &str) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.without_index > 0 {
+        // Where none has one, the number of an event is what everybody expects it to be.
+        if self.without_index > 0 && self.with_index > 0 {
             let count = self.without_index;
             notes
                 .push(format!("{count} events have no \"index\": each was numbered after the one before it"));
         }
         if self.without_time > 0 {
             let count = self.without_time;
-            notes.push(format!("{count} events have no \"time\": {untimed}"));
+            let events = if count == 1 { "event has" } else { "events have" };
+            notes.push(format!("{count} {events} no \"time\": {untimed}"));
         }
         if let Some((line, count)) = self.time_goes_back {
             notes.push(format!(

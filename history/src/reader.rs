@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::Event;
 use crate::line::{self, LineError, Numbering, PartialEvent};
+use crate::{BuildError, Event, Table};
 
 /// A history as it was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +18,8 @@ pub struct History {
     pub torn: Option<TornLine>,
     /// What the reader had to assume or found strange, in sentences for a person.
     pub notes: Vec<String>,
+    /// Whether times of events are made up, because the file does not name them all.
+    pub invented_times: bool,
 }
 
 /// The beginning of a line whose writer died: it has no newline and is not complete JSON.
@@ -85,7 +87,17 @@ impl History {
     pub fn read(source: impl BufRead, source_name: &str) -> Result<Self, ReadError> {
         let mut reader = Reader::new(source, source_name);
         let events = reader.by_ref().collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { events, torn: reader.torn.take(), notes: reader.notes() })
+        let invented_times = reader.numbering.without_time > 0;
+        Ok(Self { events, torn: reader.torn.take(), notes: reader.notes(), invented_times })
+    }
+
+    /// The client operations, without times if some are made up.
+    ///
+    /// # Errors
+    /// The events contradict one another, see [`Builder::push`](crate::Builder::push).
+    pub fn table(&self) -> Result<Table, BuildError> {
+        let table = Table::from_events(&self.events)?;
+        Ok(if self.invented_times { table.without_times() } else { table })
     }
 }
 
@@ -277,6 +289,32 @@ mod tests {
         assert_eq!(history.notes.len(), 2);
         assert!(history.notes[0].starts_with("2 events have no \"index\""));
         assert!(history.notes[1].starts_with("2 events have no \"time\""));
+        let none = read(&text.replace(",\"index\":9", "")).unwrap();
+        assert_eq!((none.events[2].index, none.notes.len()), (2, 1), "{:?}", none.notes);
+    }
+
+    #[test]
+    fn values_that_are_nested_too_deep_are_called_that() {
+        let line = FIRST.replace("null", &format!("{}1{}", "[".repeat(200), "]".repeat(200)));
+        let error = read(&format!("{line}\n")).unwrap_err().to_string();
+        assert!(error.contains("nested too deep (128 levels"), "{error}");
+    }
+
+    #[test]
+    fn made_up_times_do_not_get_into_a_table() {
+        let (first, second) = (FIRST.replace("\"time\":5,", ""), SECOND.replace("\"time\":9,", ""));
+        for (text, timed) in [
+            (format!("{FIRST}\n{SECOND}\n"), true),
+            (format!("{FIRST}\n{second}\n"), false),
+            (format!("{first}\n{SECOND}\n"), false),
+            (format!("{first}\n{second}\n"), false),
+        ] {
+            let history = read(&text).unwrap();
+            let table = history.table().unwrap();
+            assert_eq!((table.is_timed(), history.invented_times), (timed, !timed), "{text}");
+            let times = (table.rows()[0].invoke_time, table.rows()[0].complete_time);
+            assert_eq!(times, if timed { (5, 9) } else { (0, 0) });
+        }
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub struct Table {
     processes: Vec<u64>,
     /// By position; empty where each event's index is its position.
     indices: Vec<u64>,
+    /// Where lines are not counted on by one from event to event: a position, and its line.
+    lines: Vec<(u32, u64)>,
     /// By the position of the completion.
     errors: FxHashMap<u32, ValueId>,
     events: u32,
@@ -66,7 +68,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The operations of these events, as [`crate::pair`] would pair them.
+    /// The operations of these events, as [`crate::pair`] would pair them. Their times are taken for measured;
+    /// [`crate::History::table`] knows of those that are not.
     ///
     /// # Errors
     /// See [`Builder::push`].
@@ -98,14 +101,31 @@ impl Table {
         self.events as usize
     }
 
-    /// Whether every event came with a time.
+    /// Whether every event came with a time. If not, the times of the rows say nothing, and whoever prints names positions.
     pub fn is_timed(&self) -> bool {
         self.timed
+    }
+
+    /// The same operations without times, for whoever knows that theirs were made up.
+    #[must_use]
+    pub fn without_times(mut self) -> Self {
+        self.timed = false;
+        for row in &mut self.rows {
+            (row.invoke_time, row.complete_time) = (0, 0);
+        }
+        self
     }
 
     /// The index of the event at this position, as the history itself counts.
     pub fn index(&self, position: u32) -> u64 {
         self.indices.get(position as usize).copied().unwrap_or(u64::from(position))
+    }
+
+    /// The line of the file in which the event at this position begins, from 1, if the history came from lines.
+    pub fn line(&self, position: u32) -> Option<u64> {
+        let run = self.lines.partition_point(|(first, _)| *first <= position).checked_sub(1)?;
+        let (first, line) = self.lines[run];
+        (position < self.events).then(|| line + u64::from(position - first))
     }
 
     /// The client operations as events again. Where a history has no times, every position is a millisecond.
@@ -153,7 +173,10 @@ impl Table {
 
     /// Bytes held, about.
     pub fn bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<Row>() + self.values.bytes() + self.indices.capacity() * 8
+        self.rows.capacity() * size_of::<Row>()
+            + self.values.bytes()
+            + self.indices.capacity() * 8
+            + self.lines.capacity() * 16
     }
 }
 
@@ -324,6 +347,16 @@ impl Builder {
     /// Events so far, which is the position of the next one.
     pub fn position(&self) -> u32 {
         self.table.events
+    }
+
+    /// Says in which line of its file the next event begins, from 1; without, it is the line after the one of the event before.
+    #[inline]
+    pub fn begins_in(&mut self, line: u64) {
+        let position = self.table.events;
+        let expected = self.table.lines.last().map(|(first, line)| line + u64::from(position - first));
+        if expected != Some(line) {
+            self.table.lines.push((position, line));
+        }
     }
 
     /// The row that the last event began or completed; `None` after an event of the nemesis, and before the first event.

@@ -150,6 +150,7 @@ impl Values {
     ///
     /// # Errors
     /// There are too many values.
+    #[inline]
     pub fn int(&mut self, integer: i64) -> Result<ValueId, TooMany> {
         match ValueId::small(integer) {
             Some(id) => Ok(id),
@@ -298,14 +299,15 @@ impl Values {
         }
     }
 
-    /// The value of a field, if it is an object that has it.
+    /// The value of a field, if it is an object that has it. In Clojure's maps a keyword is the usual name: `:owner`, as readers of
+    /// such histories number it, names the same field as `owner`, which comes first if there are both.
     pub fn field(&self, id: ValueId, name: &str) -> Option<ValueId> {
-        match self.get(id) {
-            Datum::Object(fields) => {
-                fields.chunks_exact(2).find(|pair| self.as_str(pair[0]) == Some(name)).map(|pair| pair[1])
-            }
-            _ => None,
-        }
+        let Datum::Object(fields) = self.get(id) else { return None };
+        let find = |is_it: &dyn Fn(&str) -> bool| {
+            let pair = fields.chunks_exact(2).find(|pair| self.as_str(pair[0]).is_some_and(is_it))?;
+            Some(pair[1])
+        };
+        find(&|found| found == name).or_else(|| find(&|found| found.strip_prefix(':') == Some(name)))
     }
 
     /// Whether the value contains a number that lost digits when it was read: two that differ may have become equal.
@@ -326,10 +328,12 @@ impl Values {
             + self.known.capacity() * (size_of::<Known>() + 1)
     }
 
+    #[inline]
     fn datum(&self, node: Node) -> Datum<'_> {
         datum(node, &self.text, &self.items)
     }
 
+    #[inline]
     fn store(&mut self, datum: Datum<'_>) -> Result<ValueId, TooMany> {
         let hash = hash(&datum);
         let is_same =
@@ -382,6 +386,7 @@ impl Values {
     }
 }
 
+#[inline]
 fn datum<'v>(node: Node, text: &'v str, items: &'v [ValueId]) -> Datum<'v> {
     let text = |from: u32, to: u32| text.get(from as usize..to as usize).unwrap_or_default();
     let items = |from: u32, to: u32| items.get(from as usize..to as usize).unwrap_or_default();
@@ -410,6 +415,7 @@ fn append_items(items: &mut Vec<ValueId>, more: &[ValueId]) -> Result<(u32, u32)
     Ok((from, to))
 }
 
+#[inline]
 fn hash(datum: &Datum<'_>) -> u32 {
     let mut hasher = FxHasher::default();
     let mut list = |kind: u32, items: &[ValueId]| {

@@ -43,6 +43,8 @@ pub(crate) fn read(
         builder,
         keys,
         start: 0,
+        line: 1,
+        counted: 0,
         first_other: None,
     };
     let end = reader.history();
@@ -93,6 +95,9 @@ struct Reader<'a, 'b> {
     keys: Keys,
     /// Where the form begins that is being read.
     start: usize,
+    /// The line of the byte up to which lines were counted.
+    line: u64,
+    counted: usize,
     first_other: Option<usize>,
 }
 
@@ -108,6 +113,10 @@ impl Reader<'_, '_> {
             match byte {
                 b'{' => {
                     let op = read_op(&mut self.scan, &mut self.valuer, self.builder, self.keys)?;
+                    let more = &self.scan.bytes[self.counted..self.start];
+                    self.line += memchr::memchr_iter(b'\n', more).count() as u64;
+                    self.counted = self.start;
+                    self.builder.begins_in(self.line);
                     match self.operations.push(self.builder, &op) {
                         Ok(true) => {}
                         Ok(false) => self.other(),
@@ -169,10 +178,7 @@ fn read_op<'a>(
         match scan.token() {
             b":process" => op.process = read_process(scan)?,
             b":type" => {
-                op.kind = match read_name(scan)? {
-                    Some(name) => Type::of(name),
-                    None => Type::Nothing,
-                };
+                op.kind = read_name(scan)?.map_or(Type::Nothing, Type::of);
             }
             b":f" => op.f = read_name(scan)?,
             b":value" if matches!(op.process, Who::Name(":nemesis")) => {
@@ -216,12 +222,10 @@ fn read_op<'a>(
 
 fn read_process<'a>(scan: &mut Scanner<'a>) -> Scan<Who<'a>> {
     scan.begin()?;
-    let from = scan.at;
-    let token = scan.token();
-    if let Some(number) = value::small(token) {
+    if let Some(number) = scan.small() {
         return Ok(Who::Number(number));
     }
-    scan.at = from;
+    let from = scan.at;
     scan.skip_form()?;
     match scan.text(&scan.bytes[from..scan.at])? {
         "nil" => Ok(Who::Nobody),
@@ -232,11 +236,14 @@ fn read_process<'a>(scan: &mut Scanner<'a>) -> Scan<Who<'a>> {
 /// A name: a keyword without its colon, a symbol, what a string says if it has no escapes, or else whatever is written there.
 fn read_name<'a>(scan: &mut Scanner<'a>) -> Scan<Option<&'a str>> {
     let first = scan.begin()?;
+    if first == b':' {
+        let token = scan.token();
+        return scan.text(&token[1..]).map(Some);
+    }
     let from = scan.at;
     scan.skip_form()?;
     let form = scan.text(&scan.bytes[from..scan.at])?;
     let name = match first {
-        b':' => form.strip_prefix(':'),
         b'"' if !form.contains('\\') => form.get(1..form.len() - 1),
         _ if form == "nil" => None,
         _ => Some(form),
@@ -247,11 +254,10 @@ fn read_name<'a>(scan: &mut Scanner<'a>) -> Scan<Option<&'a str>> {
 /// An integer, if it is one.
 fn read_integer(scan: &mut Scanner<'_>) -> Scan<Option<i64>> {
     scan.begin()?;
-    let from = scan.at;
-    if let Some(number) = value::small(scan.token()) {
+    if let Some(number) = scan.small() {
         return Ok(Some(number));
     }
-    scan.at = from;
+    let from = scan.at;
     scan.skip_form()?;
     let float =
         std::str::from_utf8(&scan.bytes[from..scan.at]).ok().and_then(|text| text.parse::<f64>().ok());

@@ -64,11 +64,13 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte, if there is one.
+    #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// The byte after the next.
+    #[inline]
     pub(crate) fn second(&self) -> Option<u8> {
         self.bytes.get(self.at + 1).copied()
     }
@@ -112,16 +114,41 @@ impl<'a> Scanner<'a> {
         &self.bytes[from..self.at]
     }
 
-    /// Bytes of the input as text.
-    pub(crate) fn text(&self, bytes: &'a [u8]) -> Scan<&'a str> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text),
-            Err(error) => {
-                // The bytes are a part of the input, which says where they stand.
-                let from = bytes.as_ptr() as usize - self.bytes.as_ptr() as usize;
-                self.bad(from + error.valid_up_to(), "the text is not UTF-8")
+    /// The usual integer: at most 18 digits, none before them but a minus, and then the end of the token. Anything else is left to
+    /// who reads tokens, and the cursor stays.
+    #[inline]
+    pub(crate) fn small(&mut self) -> Option<i64> {
+        let from = self.at;
+        let negative = self.peek()? == b'-';
+        let first = from + usize::from(negative);
+        let mut at = first;
+        let mut number = 0_i64;
+        while let Some(digit @ b'0'..=b'9') = self.bytes.get(at).copied() {
+            if at - first == 18 {
+                return None;
             }
+            number = number * 10 + i64::from(digit - b'0');
+            at += 1;
         }
+        let ends = self.bytes.get(at).is_none_or(|next| CLASS[usize::from(*next)] != 0);
+        if at == first || !ends || (self.bytes[first] == b'0' && at - first > 1) {
+            return None;
+        }
+        self.at = at;
+        Some(if negative { -number } else { number })
+    }
+
+    /// Bytes of the input as text.
+    #[inline]
+    pub(crate) fn text(&self, bytes: &'a [u8]) -> Scan<&'a str> {
+        std::str::from_utf8(bytes).or_else(|error| self.no_text(bytes, error.valid_up_to()))
+    }
+
+    #[cold]
+    fn no_text<T>(&self, bytes: &[u8], valid: usize) -> Scan<T> {
+        // The bytes are a part of the input, which says where they stand.
+        let from = bytes.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        self.bad(from + valid, "the text is not UTF-8")
     }
 
     /// The inside of a string, as it is written, and whether it has escapes. The cursor is at the opening quote.

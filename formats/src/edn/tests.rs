@@ -501,3 +501,35 @@ fn mutations_never_panic() {
     }
     assert!(good > 20_000 && bad > 20_000, "{good} {bad}");
 }
+
+#[test]
+fn keywords_name_fields_as_strings_do() {
+    let text = "{:process 0, :type :invoke, :f :acquire, :value {:owner \"a\" :token 3}}\n";
+    let table = read(text).unwrap().0;
+    let argument = table.rows()[0].argument;
+    let values = &table.values;
+    assert_eq!(values.field(argument, "owner").and_then(|owner| values.as_str(owner)), Some("a"));
+    assert_eq!(values.field(argument, "token").and_then(|token| values.as_int(token)), Some(3));
+    assert_eq!(values.field(argument, "own"), None);
+    // Registers in maps stay what they are in lists.
+    assert_eq!(values.show(argument), r#"{":owner":"a",":token":3}"#);
+}
+
+#[test]
+fn a_keyword_beside_a_string_of_the_same_name_is_refused() {
+    let map = |map: &str| format!("{{:process 0, :type :invoke, :f :acquire, :value {map}}}\n");
+    let error = read(map("{:owner 1 \"owner\" 2}")).unwrap_err();
+    assert!(
+        error.to_string().starts_with("line 1, column 49: the map has the keys :owner and \"owner\""),
+        "{error}"
+    );
+    assert_eq!(read(map("{:owner 1 \"client\" 2}")).unwrap().0.rows().len(), 1);
+}
+
+#[test]
+fn the_line_of_every_operation_is_known() {
+    let text = "[{:process 0, :type :invoke, :f :read}\n\n {:process 1\n :type :invoke, :f :read} {:process 0 :type :ok :f :read}\n]";
+    let table = read(text).unwrap().0;
+    let lines: Vec<_> = (0..4).map(|position| table.line(position)).collect();
+    assert_eq!(lines, [Some(1), Some(3), Some(4), None]);
+}

@@ -1,6 +1,6 @@
 //! Clojure notation, read into the values of a table.
 
-use schism_history::{ValueId, Values};
+use schism_history::{TooMany, ValueId, Values};
 
 use super::scan::{Scan, Scanner, Stop};
 use crate::clojure::{Encoder, Misfit};
@@ -24,12 +24,17 @@ pub(crate) struct Valuer {
     pub(crate) encoder: Encoder,
     /// Items of the collections that are being read, innermost last.
     items: Vec<ValueId>,
+    /// The names of micro-operations that came last, and their numbers: there are few, and they come in every transaction.
+    heads: [(Vec<u8>, ValueId); 4],
+    /// Which of them to forget next.
+    oldest: usize,
     text: String,
 }
 
 impl Valuer {
     pub(crate) fn new() -> Self {
-        Self { encoder: Encoder::default(), items: Vec::new(), text: String::new() }
+        let heads = std::array::from_fn(|_| (Vec::new(), ValueId::ABSENT));
+        Self { encoder: Encoder::default(), items: Vec::new(), heads, oldest: 0, text: String::new() }
     }
 
     /// The next form.
@@ -154,12 +159,11 @@ impl Valuer {
         place: Place,
         depth: u32,
     ) -> Scan<ValueId> {
-        let from = scan.at;
         let first = self.items.len();
         self.collect(scan, values, closing, place, depth)?;
-        let list = values.array(&self.items[first..]);
+        let list = values.array(&self.items[first..])?;
         self.items.truncate(first);
-        fit(list.map_err(Misfit::from), from)
+        Ok(list)
     }
 
     /// Puts the items up to the closing bracket onto the pile. The cursor is at the opening one.
@@ -187,17 +191,34 @@ impl Valuer {
                     scan.at += 1;
                     return Ok(());
                 }
+                b'0'..=b'9' if let Some(integer) = scan.small() => values.int(integer)?,
+                b'[' => self.list(scan, values, b']', inner, depth + 1)?,
                 b':' if head => {
-                    let from = scan.at;
                     let token = scan.token();
-                    let name = scan.text(&token[1..])?;
-                    fit(values.str(name).map_err(Misfit::from), from)?
+                    self.head(scan, values, &token[1..])?
                 }
                 _ => self.form(scan, values, inner, depth + 1)?,
             };
             head = false;
             self.items.push(item);
         }
+    }
+
+    /// The name of a micro-operation. Within one table it always has the same number.
+    #[inline]
+    fn head<'a>(&mut self, scan: &Scanner<'a>, values: &mut Values, name: &'a [u8]) -> Scan<ValueId> {
+        match self.heads.iter().find(|(known, id)| known == name && id.is_present()) {
+            Some((_, id)) => Ok(*id),
+            None => self.new_head(scan, values, name),
+        }
+    }
+
+    #[cold]
+    fn new_head<'a>(&mut self, scan: &Scanner<'a>, values: &mut Values, name: &'a [u8]) -> Scan<ValueId> {
+        let id = values.str(scan.text(name)?)?;
+        self.heads[self.oldest] = (name.to_vec(), id);
+        self.oldest = (self.oldest + 1) % self.heads.len();
+        Ok(id)
     }
 
     /// A map, whose keys may have their namespace in front of it: `#:a{:b 1}`. The cursor is at the bracket.
@@ -231,11 +252,11 @@ impl Valuer {
     }
 
     fn number(&mut self, scan: &mut Scanner<'_>, values: &mut Values) -> Scan<ValueId> {
+        if let Some(integer) = scan.small() {
+            return Ok(values.int(integer)?);
+        }
         let from = scan.at;
         let token = scan.token();
-        if let Some(integer) = small(token) {
-            return fit(values.int(integer).map_err(Misfit::from), from);
-        }
         let text = scan.text(token)?;
         let id = match text.as_bytes() {
             [.., b'M'] => {
@@ -303,7 +324,14 @@ impl Valuer {
     }
 }
 
+impl From<TooMany> for Stop {
+    fn from(_: TooMany) -> Self {
+        Stop::TooMany
+    }
+}
+
 /// The result of numbering a value that begins at `at`.
+#[inline]
 fn fit(result: Result<ValueId, Misfit>, at: usize) -> Scan<ValueId> {
     result.map_err(|misfit| match misfit.problem() {
         Some(problem) => Stop::Bad(Box::new((at, problem))),

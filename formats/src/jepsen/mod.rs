@@ -180,9 +180,7 @@ impl Reader<'_, '_> {
                 self.operations.other(|| format!("number {number}"));
                 Ok(())
             }
-            Err(Refusal::Build(source)) => {
-                Err(ImportError::Event { line: usize::try_from(number).unwrap_or(usize::MAX), source })
-            }
+            Err(Refusal::Build(source)) => Err(ImportError::Element { number, source }),
             Err(Refusal::Type(name)) => {
                 bad(at, format!("the operation's :type is {name}; :invoke, :ok, :fail or :info was expected"))
             }

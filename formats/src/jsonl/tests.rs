@@ -41,7 +41,7 @@ fn slow(text: &[u8]) -> Outcome {
 fn fast(text: &[u8], chunk: usize) -> Outcome {
     let mut builder = Builder::new();
     let mut notes = Vec::new();
-    let result = read_in_chunks(&mut &text[..], chunk, &mut builder, Keys::Auto, &mut notes);
+    let result = read_in_chunks(&mut &text[..], chunk, usize::MAX, &mut builder, Keys::Auto, &mut notes);
     match result {
         Ok(()) => {
             let torn = notes.iter().find(|note| note.contains("cut short")).cloned();
@@ -378,4 +378,34 @@ fn a_line_may_be_longer_than_the_buffer() {
     let text = format!("{}\n{}\n", line("invoke", Value::Null), line("ok", long.into()));
     assert!(text.len() > CHUNK);
     assert_eq!(compare(text.as_bytes(), CHUNK), Ok(1));
+}
+
+#[test]
+fn a_line_that_never_ends_is_refused_at_the_limit() {
+    let line = r#"{"process":0,"type":"invoke","f":"read","value":null}"#;
+    let read = |text: &str, longest: usize| {
+        let (mut builder, mut notes) = (Builder::new(), Vec::new());
+        let result = read_in_chunks(&mut text.as_bytes(), 8, longest, &mut builder, Keys::Auto, &mut notes);
+        result.map(|()| builder.finish().events()).map_err(|error| error.to_string())
+    };
+    let two = format!("{line}\n{}", line.replace("process\":0", &format!("process\":{}1", " ".repeat(100))));
+    assert_eq!(read(&two, 1000), Ok(2));
+    assert!(read(&two, 100).unwrap_err().starts_with("line 2, column 1: this line is longer than 100 bytes"));
+    assert!(read(line, line.len()).is_err() && read(line, line.len() + 1) == Ok(1));
+}
+
+#[test]
+fn the_line_of_every_event_is_known() {
+    let line =
+        |process: u64, kind: &str| format!(r#"{{"process":{process},"type":"{kind}","f":"read","value":1}}"#);
+    let text = format!(
+        "\n{}\n{}\r\n\n{}\n{}\n",
+        line(0, "invoke"),
+        r#"{"process":"nemesis","type":"info","f":"kill"}"#,
+        line(1, "invoke"),
+        line(0, "ok")
+    );
+    let table = fast(text.as_bytes(), 16).unwrap().0;
+    let lines: Vec<_> = (0..5).map(|position| table.line(position)).collect();
+    assert_eq!(lines, [Some(2), Some(3), Some(5), Some(6), None]);
 }

@@ -1,11 +1,11 @@
 //! Keys that stand in the values: `[key, value]`, as Jepsen's `independent` writes them.
 
-use super::Table;
+use super::{OPEN, Table};
 use crate::{Datum, Outcome, ValueId, Values};
 
 /// A value that is not the pair of key and value that it was said to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("event {index}: {f} has the value {value}, which is not a pair [key, value]{other}")]
+#[error("{place}event {index}: {f} has the value {value}, which is not a pair [key, value]{other}")]
 pub struct NotTuple {
     /// The index of the event.
     pub index: u64,
@@ -14,6 +14,8 @@ pub struct NotTuple {
     /// The value, as JSON.
     pub value: String,
     other: String,
+    /// `line 3: `, or nothing.
+    place: String,
 }
 
 /// What a row is once its values are taken apart.
@@ -29,7 +31,7 @@ impl Table {
     ///
     /// A pair of one and the same key must stand in the invocation and in the completion, also where a read invokes with
     /// `[key, null]`. Keys that are null, lists or objects do not count, or every transaction of two steps would be such a pair, and neither do
-    /// the two values of a compare-and-set: it must have a pair within the pair.
+    /// the two values of a compare-and-set: what stands in its pair must be a pair again, or an object of `old` and `new`.
     pub fn keys_from_tuples(&mut self) -> bool {
         if self.rows.is_empty() || self.rows.iter().any(|row| row.key.is_present()) {
             return false;
@@ -39,7 +41,10 @@ impl Table {
             let scalar = parts.key != ValueId::NULL
                 && self.values.as_array(parts.key).is_none()
                 && !matches!(self.values.get(parts.key), Datum::Object(_));
-            let whole = self.view(row).f() != "cas" || pair(&self.values, parts.argument).is_some();
+            let whole = !matches!(self.view(row).f(), "cas" | "cas-version")
+                || pair(&self.values, parts.argument).is_some()
+                || (self.values.field(parts.argument, "old").is_some()
+                    && self.values.field(parts.argument, "new").is_some());
             (scalar && whole).then_some(())
         };
         let all = (0..self.rows.len()).all(|row| looks_right(row).is_some());
@@ -68,14 +73,15 @@ impl Table {
     fn parts(&self, place: usize) -> Result<Parts, NotTuple> {
         let view = self.view(place);
         let row = view.row;
-        let wrong = |index: u64, value: ValueId, other: String| NotTuple {
-            index,
+        let wrong = |position: u32, value: ValueId, other: String| NotTuple {
+            index: self.index(position),
+            place: self.line(position).map(|line| format!("line {line}: ")).unwrap_or_default(),
             f: view.f().to_owned(),
             value: self.values.show(value),
             other,
         };
         let Some((key, argument)) = pair(&self.values, row.argument) else {
-            return Err(wrong(view.index(), row.argument, String::new()));
+            return Err(wrong(row.invoked, row.argument, String::new()));
         };
         // Only what succeeded must say what it did.
         let silent = row.outcome != Outcome::Ok && matches!(row.result, ValueId::NULL | ValueId::ABSENT);
@@ -83,12 +89,12 @@ impl Table {
             Some((same, result)) if same == key => result,
             _ if silent => row.result,
             other => {
-                let index = view.completion_index().unwrap_or_else(|| view.index());
+                let end = if row.completed == OPEN { row.invoked } else { row.completed };
                 let other = match other {
                     Some(_) => format!(" of the key {} of its invocation", self.values.show(key)),
                     None => String::new(),
                 };
-                return Err(wrong(index, row.result, other));
+                return Err(wrong(end, row.result, other));
             }
         };
         Ok(Parts { key, argument, result })
@@ -155,6 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn a_compare_and_set_may_name_its_values() {
+        let read = (0, "invoke", "read", json!([1, null]));
+        for (argument, split) in [
+            (json!([1, {"old": 3, "new": 4}]), true),
+            (json!([1, {":old": 3, ":new": 4}]), true),
+            (json!([1, [3, 4]]), true),
+            // A register whose values are objects.
+            (json!([1, {"old": 3}]), false),
+            (json!([1, {"a": 3, "b": 4}]), false),
+            (json!([{"old": 3, "new": 4}, {"old": 3, "new": 4}]), false),
+            (json!({"old": 3, "new": 4}), false),
+        ] {
+            let mut table = table(&[read.clone(), (1, "invoke", "cas", argument.clone())], None);
+            assert_eq!(table.keys_from_tuples(), split, "{argument}");
+        }
+    }
+
+    #[test]
     fn what_is_not_all_pairs_stays_as_it_is() {
         let read = (0, "invoke", "read", json!([1, null]));
         for (other, why) in [
@@ -164,6 +188,7 @@ mod tests {
             (vec![(1, "invoke", "txn", json!([["r", 1, null], ["w", 2, 3]]))], "a transaction"),
             (vec![(1, "invoke", "txn", json!([{"a": 1}, {"a": 2}]))], "a list of objects"),
             (vec![(1, "invoke", "cas", json!([1, 2]))], "a compare-and-set without a key"),
+            (vec![(1, "invoke", "cas-version", json!([1, 2]))], "one by version without a key"),
             (vec![(0, "ok", "read", json!([2, 7]))], "another key"),
             (vec![(0, "ok", "read", json!(null))], "a success without a key"),
             (vec![(0, "fail", "read", json!(3))], "a failure with a plain value"),

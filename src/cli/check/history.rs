@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use schism_checkers::linearizable::{self, Model, Options};
+use schism_checkers::linearizable::{self, CheckError, Model, Options};
 use schism_checkers::{CheckResult, Progress, Validity};
 use schism_formats::{Format, Import, ImportError};
-use schism_history::{Outcome, Table};
+use schism_history::{OPEN, Outcome, Table};
 use serde::Serialize;
 
 use super::super::args;
@@ -31,6 +31,12 @@ pub(super) struct Judged {
 pub(super) enum Unjudged {
     /// It cannot be read.
     Import(ImportError),
+    /// An operation in it is none of the model's.
+    Operation {
+        /// The line in which it was invoked, if the history has lines.
+        line: Option<u64>,
+        problem: String,
+    },
     /// The flags do not fit it.
     Usage(String),
 }
@@ -39,7 +45,8 @@ impl std::fmt::Display for Unjudged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Unjudged::Import(error) => error.fmt(f),
-            Unjudged::Usage(problem) => f.write_str(problem),
+            Unjudged::Operation { line: Some(line), problem } => write!(f, "line {line}: {problem}"),
+            Unjudged::Operation { line: None, problem } | Unjudged::Usage(problem) => f.write_str(problem),
         }
     }
 }
@@ -64,6 +71,16 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
         Err(Unjudged::Import(ImportError::Syntax { place, problem })) => {
             let message = format!("schism: {name}:{}:{}: {problem}", place.line, place.column);
             return super::super::usage(&message);
+        }
+        Err(Unjudged::Import(ImportError::Event { line, source })) => {
+            return super::super::usage(&format!("schism: {name}:{line}: {source}"));
+        }
+        Err(Unjudged::Operation { line: Some(line), problem }) => {
+            return super::super::usage(&format!("schism: {name}:{line}: {problem}"));
+        }
+        // Which says the name itself.
+        Err(Unjudged::Import(error @ ImportError::Read(_))) => {
+            return super::super::usage(&format!("schism: {error}"));
         }
         Err(why) => return super::super::usage(&format!("schism: {name}: {why}")),
     };
@@ -149,8 +166,8 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
     options.time_budget = Some(arguments.time_limit.0);
     options.memory_budget = Some(usize::try_from(arguments.memory_limit.bytes()).unwrap_or(usize::MAX));
     options.progress = Some(progress);
-    let result = linearizable::check(&import.table, &options)
-        .map_err(|error| Unjudged::Usage(format!("the history cannot be checked: {error}")))?;
+    let result =
+        linearizable::check(&import.table, &options).map_err(|error| unfit(&import.table, &error))?;
     let verdict = match result.validity {
         Validity::Pass if result.operations == 0 => {
             notes.push("there is no operation in it: it proves nothing".to_owned());
@@ -165,6 +182,21 @@ pub(super) fn judge(path: &Path, arguments: &args::Check, watched: bool) -> Resu
         Validity::Unknown => Verdict::Unknown,
     };
     Ok(Judged { import, result, verdict, notes, options })
+}
+
+/// Where the operation stands that the model cannot take.
+fn unfit(table: &Table, error: &CheckError) -> Unjudged {
+    let (CheckError::UnknownOperation { index, .. } | CheckError::Malformed { index, .. }) = error else {
+        return Unjudged::Usage(format!("the history cannot be checked: {error}"));
+    };
+    let found = table.views().find(|view| view.index() == *index);
+    let line = found.and_then(|view| table.line(view.row.invoked));
+    let end = found.filter(|view| view.row.completed != OPEN).and_then(|view| table.line(view.row.completed));
+    let completes = match (error, end) {
+        (CheckError::Malformed { .. }, Some(end)) => format!(" (the operation completes in line {end})"),
+        _ => String::new(),
+    };
+    Unjudged::Operation { line, problem: format!("the history cannot be checked: {error}{completes}") }
 }
 
 /// Writes an order of the operations of each object.

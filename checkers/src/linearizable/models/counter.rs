@@ -93,8 +93,16 @@ impl Specification for Counter {
 fn integer(operation: &View<'_>, value: ValueId, need: &str) -> Result<i64, Misfit> {
     match operation.values().get(value) {
         Datum::Int(integer) => Ok(integer),
+        Datum::Number(text) if is_large(text) => {
+            Err(Misfit::malformed(format!("{need} between {} and {}, not {text}", i64::MIN, i64::MAX)))
+        }
         _ => Err(Misfit::malformed(format!("{need}, not {}", operation.values().show(value)))),
     }
+}
+
+/// Whether a number that is no integer of 64 bits is so because of its size.
+fn is_large(number: &str) -> bool {
+    number.parse::<f64>().is_ok_and(|number| number.abs() >= 2_f64.powi(63))
 }
 
 fn is_nothing(value: ValueId) -> bool {
@@ -136,6 +144,27 @@ pub(crate) mod tests {
     use schism_history::{Event, Table};
 
     use super::*;
+
+    #[test]
+    fn integers_of_more_bits_are_refused_with_the_limit() {
+        for large in ["9223372036854775808", "-9223372036854777857", "1e19", "36893488147419103232"] {
+            for (f, argument, result) in
+                [("add", large, "null"), ("read", "null", large), ("add-and-get", "1", large)]
+            {
+                let Err(Misfit::Malformed(said)) = parse(f, argument, "ok", result) else {
+                    panic!("{f} {argument} {result} was taken");
+                };
+                assert!(said.contains("between -9223372036854775808 and 9223372036854775807"), "{said}");
+            }
+        }
+        for no_integer in ["1.5", "1e16"] {
+            let refused = parse("add", no_integer, "ok", "null");
+            assert!(
+                matches!(refused, Err(Misfit::Malformed(said)) if !said.contains("between")),
+                "{no_integer}"
+            );
+        }
+    }
 
     /// A history of one operation, given as the JSON of its argument and of its result.
     pub(crate) fn one(f: &str, argument: &str, kind: &str, result: &str) -> Table {

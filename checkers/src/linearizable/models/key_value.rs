@@ -321,11 +321,12 @@ fn got(view: &View<'_>) -> Result<ValueId, Misfit> {
         (Form::Plain, _) => Ok(result),
         (Form::List, Datum::Array([key, value])) if *key == argument.key => Ok(*value),
         (Form::List, _) => other("[key, value] with the same key"),
-        (Form::Object, Datum::Object([_, key, _, value]))
-            if values.field(result, "key").is_some() && values.field(result, "value").is_some() =>
-        {
-            // Fields are sorted by name.
-            if *key == argument.key { Ok(*value) } else { other("the value, or an object with the same key") }
+        (Form::Object, Datum::Object([_, _, _, _])) => {
+            match values.field(result, "key").zip(values.field(result, "value")) {
+                Some((key, value)) if key == argument.key => Ok(value),
+                Some(_) => other("the value, or an object with the same key"),
+                None => Ok(result),
+            }
         }
         (Form::Object, _) => Ok(result),
     }

@@ -55,6 +55,11 @@ fn every_form_of_argument_is_read() {
         (None, "cas", json!([7, [1, 2]]), json!(null), "7 cas 1 2"),
         (None, "cas", json!({"key": 7, "value": [1, 2]}), json!(null), "7 cas 1 2"),
         (None, "cas", json!({"key": 7, "old": 1, "new": 2}), json!(null), "7 cas 1 2"),
+        // As readers number Clojure's keywords.
+        (None, "cas", json!({":key": 7, ":old": 1, ":new": 2}), json!(null), "7 cas 1 2"),
+        (None, "get", json!({":key": 7}), json!({":key": 7, ":value": 5}), "7 get 5"),
+        (None, "get", json!({"key": 7}), json!({"key": 7, ":value": 5}), "7 get 5"),
+        (None, "put", json!({":key": "k", ":value": 5}), json!(null), "\"k\" put 5"),
     ] {
         assert_eq!(shown(NULL, key, f, argument.clone(), Some(result)), expected, "{f} {argument}");
     }
