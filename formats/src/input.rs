@@ -5,8 +5,9 @@ use std::io::Read;
 use crate::{ImportError, Place};
 
 /// The longest line of a text that is read, in bytes. No operation is that long, but a file without line ends, or a few kilobytes
-/// that decompress to zeros for ever, would otherwise fill the memory.
-pub(crate) const LONGEST_LINE: usize = 256 << 20;
+/// that decompress to zeros for ever, would otherwise fill the memory. Less in unit tests, which have better things to do than to
+/// decompress.
+pub(crate) const LONGEST_LINE: usize = if cfg!(test) { 8 << 20 } else { 256 << 20 };
 
 const CHUNK: usize = 1 << 20;
 
