@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use schism_history::{Outcome, Table, ValueId};
+use schism_history::{Outcome, Table, ValueId, View};
 
 use super::call::{Call, NEVER};
 use super::specification::{Misfit, Specification};
@@ -102,6 +102,15 @@ pub(crate) fn calls<S: Specification>(
     table: &Table,
     rows: &[u32],
 ) -> Result<Vec<Call<S::Action>>, Unfit> {
+    calls_by(table, rows, |view| specification.action(view))
+}
+
+/// The calls that these rows are, if `understand` says what a row does. It is asked for rows that did not fail.
+pub(crate) fn calls_by<A>(
+    table: &Table,
+    rows: &[u32],
+    understand: impl Fn(&View<'_>) -> Result<Option<A>, Misfit>,
+) -> Result<Vec<Call<A>>, Unfit> {
     let mut calls = Vec::with_capacity(rows.len());
     // The rows of one of a thousand keys lie far apart, so that nearly every one of them has to be fetched from memory. Touching some at
     // once lets the processor fetch them at once; one by one, it would wait for each.
@@ -113,7 +122,7 @@ pub(crate) fn calls<S: Specification>(
             if view.outcome() == Outcome::Fail {
                 continue;
             }
-            let action = specification.action(&view).map_err(|misfit| Unfit { row: *row, misfit })?;
+            let action = understand(&view).map_err(|misfit| Unfit { row: *row, misfit })?;
             let Some(action) = action else { continue };
             let returned = if view.outcome() == Outcome::Ok { view.row.completed } else { NEVER };
             calls.push(Call { action, invoked: view.row.invoked, returned, source: *row });
