@@ -12,6 +12,9 @@ use super::specification::{Misfit, Specification};
 /// Rows that are fetched from memory together.
 const TOUCHED: usize = 32;
 
+/// Objects that one thread takes on at once.
+const TOGETHER: usize = 16;
+
 /// Which rows of a table concern which object. An object is one key of the history, or one part of it where the
 /// specification has parts.
 pub(crate) struct Objects {
@@ -89,8 +92,9 @@ impl Objects {
     pub fn map<T: Send>(&self, work: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
         let mut order: Vec<u32> = (0..self.count() as u32).collect();
         order.sort_by_key(|object| Reverse(self.rows(*object as usize).len()));
-        let mut done: Vec<(u32, T)> =
-            order.par_iter().map(|object| (*object, work(*object as usize))).collect();
+        // Few at a time: left to itself, rayon hands out a large part of all objects together with the largest one.
+        let order = order.par_iter().with_max_len(TOGETHER);
+        let mut done: Vec<(u32, T)> = order.map(|object| (*object, work(*object as usize))).collect();
         done.sort_unstable_by_key(|(object, _)| *object);
         done.into_iter().map(|(_, result)| result).collect()
     }

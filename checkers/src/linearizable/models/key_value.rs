@@ -102,13 +102,7 @@ impl KeyValue {
     /// as `""`, or if what is appended cannot be told apart in what is read. Engines that know registers
     /// only can then decide them.
     pub fn as_registers(&self, calls: &[Call<Action>]) -> Option<Vec<Registers>> {
-        let said = |call: &Call<Action>| Call {
-            action: call.action.said(),
-            invoked: call.invoked,
-            returned: call.returned,
-            source: call.source,
-        };
-        let said: Vec<_> = calls.iter().map(said).collect();
+        let said: Vec<_> = calls.iter().map(Call::said).collect();
         registers(&said, |call, _| calls[call].action.text())
     }
 

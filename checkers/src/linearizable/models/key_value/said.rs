@@ -5,6 +5,7 @@
 use schism_history::ValueId;
 
 use super::{Action, Content, State};
+use crate::linearizable::call::Call;
 
 /// What a value is, as far as a map tells values apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,5 +69,13 @@ impl Action {
             | Action::Append(Content { value: State::Text(text), .. }) => text,
             _ => "",
         }
+    }
+}
+
+impl Call<Action> {
+    /// The same by the numbers of the values.
+    pub(super) fn said(&self) -> Call<Said> {
+        let Self { action, invoked, returned, source } = self;
+        Call { action: action.said(), invoked: *invoked, returned: *returned, source: *source }
     }
 }
