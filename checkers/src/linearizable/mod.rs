@@ -20,6 +20,7 @@ mod evidence;
 pub mod live;
 mod model;
 mod models;
+mod numbers;
 mod objects;
 mod select;
 mod specification;

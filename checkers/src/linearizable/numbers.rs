@@ -1,12 +1,12 @@
-//! Numbers by number: the small table that every key needs for its values.
+//! Numbers by number: the small table that every object needs for its values.
 
 /// A slot that is free.
 const FREE: u64 = u64::MAX;
 
 /// Numbers by number. Open addressing with linear probing, at most half full.
 ///
-/// A hash table for all purposes costs several times as much where most keys of a history have a hundred operations.
-pub(super) struct Numbers {
+/// A hash table for all purposes costs several times as much where most objects of a history have a hundred operations.
+pub(crate) struct Numbers {
     slots: Vec<(u64, u32)>,
     shift: u32,
     used: usize,
@@ -64,5 +64,30 @@ impl Numbers {
 impl Default for Numbers {
     fn default() -> Self {
         Self::for_some(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use schism_history::Random;
+
+    use super::*;
+
+    #[test]
+    fn few_numbers_find_themselves_again_among_many() {
+        let mut random = Random::new(24, "numbers");
+        for _ in 0..200 {
+            let mut numbers = Numbers::for_some(random.below(4) as usize);
+            let mut expected = BTreeMap::new();
+            for fresh in 0..random.below(600) as u32 {
+                // Close together, and so far apart that only the upper half differs.
+                let key = random.below(200) << [0, 32][random.below(2) as usize];
+                assert_eq!(numbers.get(key), expected.get(&key).copied());
+                assert_eq!(numbers.of(key, fresh), *expected.entry(key).or_insert(fresh));
+            }
+            assert!(expected.iter().all(|(key, number)| numbers.get(*key) == Some(*number)));
+        }
     }
 }

@@ -28,7 +28,6 @@
 
 mod appends;
 mod argument;
-mod numbers;
 mod pieces;
 mod said;
 

@@ -67,9 +67,9 @@ impl Schedule {
             };
             deadlines.push(end);
             if let Some(kind) = kind {
-                begins.push((call.invoked, StepKind::Invoke, place as u32));
+                begins.push(dated(call.invoked, StepKind::Invoke, place as u32));
                 if end != NEVER {
-                    ends.push((end, kind, place as u32));
+                    ends.push(dated(end, kind, place as u32));
                 }
             }
         }
@@ -103,8 +103,13 @@ impl Schedule {
     }
 }
 
-/// A step and its position in the history. What returned last is forgotten after its return, hence the order of the kinds.
-type Dated = (usize, StepKind, u32);
+/// A step and when it is: its position in the history and its kind in one number, and its call. What returned last is forgotten after its
+/// return, hence the order of the kinds.
+type Dated = (u64, u32);
+
+fn dated(position: usize, kind: StepKind, call: u32) -> Dated {
+    ((position as u64) << 2 | kind as u64, call)
+}
 
 /// Sorts what is mostly in order but for few places: calls come by their invocations, and their ends are as far from that order as there
 /// are operations open at once.
@@ -128,7 +133,14 @@ fn sort(steps: &mut [Dated]) {
 /// All of them in order.
 fn merged(begins: &[Dated], ends: &[Dated]) -> Vec<Step> {
     let mut steps = Vec::with_capacity(begins.len() + ends.len());
-    let step = |dated: &Dated| Step { kind: dated.1, call: dated.2, slot: 0 };
+    let step = |dated: &Dated| {
+        let kind = match dated.0 & 3 {
+            0 => StepKind::Invoke,
+            1 => StepKind::Return,
+            _ => StepKind::Forget,
+        };
+        Step { kind, call: dated.1, slot: 0 }
+    };
     let mut left = ends;
     for begin in begins {
         while let Some((end, more)) = left.split_first().filter(|(end, _)| *end < begin) {
@@ -199,23 +211,22 @@ mod tests {
         for _ in 0..2000 {
             let length = random.below(200) as usize;
             let far = 1 + [1, 10, 1000][random.below(3) as usize];
-            let mut dated = |from: usize| -> Vec<Dated> {
-                let mut kind =
-                    || [StepKind::Invoke, StepKind::Return, StepKind::Forget][random.below(3) as usize];
-                let kinds: Vec<StepKind> = (0..length).map(|_| kind()).collect();
-                let places = kinds.into_iter().enumerate();
-                places
-                    .map(|(place, kind)| (place + random.below(far) as usize, kind, (from + place) as u32))
-                    .collect()
+            let mut some = |from: usize| -> Vec<Dated> {
+                let mut any = |place: usize| {
+                    let kind =
+                        [StepKind::Invoke, StepKind::Return, StepKind::Forget][random.below(3) as usize];
+                    dated(place + random.below(far) as usize, kind, (from + place) as u32)
+                };
+                (0..length).map(&mut any).collect()
             };
-            let (mut begins, mut ends) = (dated(0), dated(length));
+            let (mut begins, mut ends) = (some(0), some(length));
             let mut expected = [&begins[..], &ends[..]].concat();
             expected.sort_unstable();
             sort(&mut begins);
             sort(&mut ends);
             let steps = merged(&begins, &ends);
-            let found: Vec<_> = steps.iter().map(|step| (step.kind, step.call)).collect();
-            let expected: Vec<_> = expected.into_iter().map(|(_, kind, call)| (kind, call)).collect();
+            let found: Vec<_> = steps.iter().map(|step| (step.kind as u64, step.call)).collect();
+            let expected: Vec<_> = expected.into_iter().map(|(when, call)| (when & 3, call)).collect();
             assert_eq!(found, expected);
         }
     }

@@ -18,8 +18,8 @@ use rustc_hash::FxHashMap;
 use schism_history::ValueId;
 
 use super::super::super::call::Call;
+use super::super::super::numbers::Numbers;
 use super::super::register;
-use super::numbers::Numbers;
 use super::pieces::{NOTHING, Piece, Pieces, Place};
 use super::said::{Said, Seen, ValueKind};
 

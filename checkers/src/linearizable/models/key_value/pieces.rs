@@ -3,8 +3,8 @@
 use schism_history::ValueId;
 
 use super::super::super::call::Call;
+use super::super::super::numbers::Numbers;
 use super::appends::Mistake;
-use super::numbers::Numbers;
 use super::said::{Said, ValueKind};
 
 /// What a key holds at first, and once it is deleted.

@@ -492,19 +492,3 @@ fn rows_are_the_same_registers_as_the_calls_that_they_are() {
     }
     assert!(same > 500 && appended > 500 && refused > 500, "{same} {appended} {refused}");
 }
-
-#[test]
-fn few_numbers_find_themselves_again_among_many() {
-    let mut random = Random::new(24, "numbers");
-    for _ in 0..200 {
-        let mut numbers = numbers::Numbers::for_some(random.below(4) as usize);
-        let mut expected = std::collections::BTreeMap::new();
-        for fresh in 0..random.below(600) as u32 {
-            // Close together, and so far apart that only the upper half differs.
-            let key = random.below(200) << [0, 32][random.below(2) as usize];
-            assert_eq!(numbers.get(key), expected.get(&key).copied());
-            assert_eq!(numbers.of(key, fresh), *expected.entry(key).or_insert(fresh));
-        }
-        assert!(expected.iter().all(|(key, number)| numbers.get(*key) == Some(*number)));
-    }
-}
