@@ -16,6 +16,8 @@ pub enum Keys {
     Fixed(u64),
     /// All processes on one key for so many operations, then on the next.
     Rotating(u64),
+    /// Every other operation on one key, the rest as with `Rotating`.
+    Skewed(u64),
 }
 
 impl Keys {
@@ -25,6 +27,7 @@ impl Keys {
             Keys::One => 1,
             Keys::Fixed(keys) => keys,
             Keys::Rotating(each) => operations.div_ceil(each),
+            Keys::Skewed(each) => 1 + operations.div_ceil(2 * each),
         }
     }
 }
@@ -178,5 +181,7 @@ fn key_of(keys: Keys, started: u64, random: &mut Random) -> usize {
         Keys::One => 0,
         Keys::Fixed(count) => random.below(count) as usize,
         Keys::Rotating(each) => (started / each) as usize,
+        Keys::Skewed(_) if started.is_multiple_of(2) => 0,
+        Keys::Skewed(each) => 1 + (started / (2 * each)) as usize,
     }
 }

@@ -81,6 +81,7 @@ pub const ROWS: &[Row] = &[
         .largest(MOST),
     row("many-cas-invalid", "cas-register", Kind::CasRegister).keys(ROTATING).lie().largest(MOST),
     row("many-cas-1000", "cas-register", Kind::CasRegister).keys(THOUSAND).processes(100).largest(MOST),
+    row("many-cas-skewed", "cas-register", Kind::CasRegister).keys(Keys::Skewed(10)).largest(MOST),
     row("many-kv", "key-value", Kind::KeyValue).keys(ROTATING).processes(10).largest(MOST),
     row("many-kv-unknown", "key-value", Kind::KeyValue)
         .keys(ROTATING)

@@ -5,7 +5,7 @@ use schism_history::{Table, ValueId};
 use super::Model;
 use super::budget::Budget;
 use super::call::{Answer, Call, Contradiction, Decision};
-use super::checker::Checker;
+use super::checker::{Checker, Direct};
 use super::engines::{bag, counter, general, just_in_time, lock, log, queue, set, stack, versions, zones};
 use super::evidence;
 use super::models::counter::Counter;
@@ -41,14 +41,14 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
             let search = &|calls: &[_], budget| general::decide(specification, calls, budget).0;
             let engines = Engines { special: None, just_in_time: None, search };
             let (explain, order) = (&evidence::general::explain, &|_: &[_]| None);
-            visit.visit(&Checker { name, specification, engines, explain, order })
+            visit.visit(&Checker { name, specification, engines, direct: None, explain, order })
         }};
         ($specification:expr, $special:expr, $order:expr) => {{
             let specification = &$specification;
             let search = &|calls: &[_], budget| general::decide(specification, calls, budget).0;
             let engines = Engines { special: Some(&$special), just_in_time: None, search };
             let (explain, order) = (&evidence::general::explain, &$order);
-            visit.visit(&Checker { name, specification, engines, explain, order })
+            visit.visit(&Checker { name, specification, engines, direct: None, explain, order })
         }};
     }
     match model {
@@ -64,6 +64,7 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
                 name,
                 specification,
                 engines,
+                direct: None,
                 explain: &evidence::register::explain,
                 order,
             })
@@ -95,8 +96,12 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
             let order = &|calls: &[_]| {
                 specification.as_registers(calls)?.iter().find_map(|calls| zones::order(calls))
             };
-            let explain = &evidence::key_value::explain;
-            visit.visit(&Checker { name, specification, engines, explain, order })
+            let direct: &Direct = &|table, rows, budget| {
+                let registers = specification.rows_as_registers(table, rows)?;
+                any(&registers, |calls| zones::decide(calls, budget.clone()))
+            };
+            let (direct, explain) = (Some(direct), &evidence::key_value::explain);
+            visit.visit(&Checker { name, specification, engines, direct, explain, order })
         }
         Model::VersionedRegister => visit!(VersionedRegister, versions::decide, versions::order),
         Model::MultiRegister => visit!(MultiRegister { initial }),

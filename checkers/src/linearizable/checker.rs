@@ -11,7 +11,7 @@ use super::call::{Answer, Call, Contradiction, Decision};
 use super::engines::general;
 use super::evidence::Failure;
 use super::objects::{self, Objects, Unfit};
-use super::select::Engines;
+use super::select::{Engine, Engines};
 use super::specification::{Misfit, Specification};
 use super::witness::{self, Witness};
 use super::{CheckError, EXPLAINED, Options};
@@ -23,12 +23,16 @@ pub(super) type Decide<'d, S> = dyn Fn(&[Call<<S as Specification>::Action>], Bu
 type Explain<'e, S> = dyn Fn(&Failure<'_, S>) -> Violation + Sync + 'e;
 /// Puts one object in order.
 type Order<'o, S> = dyn Fn(&[Call<<S as Specification>::Action>]) -> Option<Vec<usize>> + Sync + 'o;
+/// Decides one object as the special engine would, from its rows; `None` if that engine does not decide it, or a row does not fit.
+pub(super) type Direct<'d> = dyn Fn(&Table, &[u32], Budget) -> Option<Decision> + Sync + 'd;
 
 /// Everything there is to know about a model in order to check it.
 pub(super) struct Checker<'c, S: Specification> {
     pub name: &'c str,
     pub specification: &'c S,
     pub engines: Engines<'c, S::Action>,
+    /// The special engine on the rows themselves, where making calls of them would take longer than deciding them.
+    pub direct: Option<&'c Direct<'c>>,
     /// Explains one object that failed.
     pub explain: &'c Explain<'c, S>,
     /// An order of an object that passed, if the special engine can build one.
@@ -58,8 +62,10 @@ impl<S: Specification> Checker<'_, S> {
         let decisions = pool.install(|| {
             objects.map(|object| {
                 let rows = objects.rows(object);
-                let calls = objects::calls(self.specification, table, rows)?;
-                let decision = decide(&calls, budget.clone());
+                let decision = match self.directly(table, rows, options.engine, &budget) {
+                    Some(decision) => decision,
+                    None => decide(&objects::calls(self.specification, table, rows)?, budget.clone()),
+                };
                 if let Some(progress) = &options.progress {
                     progress.add(rows.len());
                 }
@@ -115,6 +121,13 @@ impl<S: Specification> Checker<'_, S> {
             unknown,
             seconds: started.elapsed().as_secs_f64(),
         })
+    }
+
+    fn directly(&self, table: &Table, rows: &[u32], engine: Engine, budget: &Budget) -> Option<Decision> {
+        match engine {
+            Engine::Auto | Engine::Special => (self.direct?)(table, rows, budget.clone()),
+            Engine::JustInTime | Engine::Search => None,
+        }
     }
 
     /// Orders of all objects that pass, each replayed.

@@ -20,6 +20,7 @@ mod evidence;
 pub mod live;
 mod model;
 mod models;
+mod numbers;
 mod objects;
 mod select;
 mod specification;
@@ -163,5 +164,5 @@ fn own<S: Specification, T>(specification: &S, name: &str, work: impl FnOnce(&Ch
         &|calls: &[call::Call<S::Action>], budget| engines::general::decide(specification, calls, budget).0;
     let engines = Engines { special: None, just_in_time: None, search };
     let (explain, order) = (&evidence::general::explain, &|_: &[call::Call<S::Action>]| None);
-    work(&Checker { name, specification, engines, explain, order })
+    work(&Checker { name, specification, engines, direct: None, explain, order })
 }

@@ -4,13 +4,16 @@ use std::cmp::Reverse;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
-use schism_history::{Outcome, Table, ValueId};
+use schism_history::{Outcome, Table, ValueId, View};
 
 use super::call::{Call, NEVER};
 use super::specification::{Misfit, Specification};
 
 /// Rows that are fetched from memory together.
 const TOUCHED: usize = 32;
+
+/// Objects that one thread takes on at once.
+const TOGETHER: usize = 16;
 
 /// Which rows of a table concern which object. An object is one key of the history, or one part of it where the
 /// specification has parts.
@@ -89,8 +92,9 @@ impl Objects {
     pub fn map<T: Send>(&self, work: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
         let mut order: Vec<u32> = (0..self.count() as u32).collect();
         order.sort_by_key(|object| Reverse(self.rows(*object as usize).len()));
-        let mut done: Vec<(u32, T)> =
-            order.par_iter().map(|object| (*object, work(*object as usize))).collect();
+        // Few at a time: left to itself, rayon hands out a large part of all objects together with the largest one.
+        let order = order.par_iter().with_max_len(TOGETHER);
+        let mut done: Vec<(u32, T)> = order.map(|object| (*object, work(*object as usize))).collect();
         done.sort_unstable_by_key(|(object, _)| *object);
         done.into_iter().map(|(_, result)| result).collect()
     }
@@ -102,6 +106,15 @@ pub(crate) fn calls<S: Specification>(
     table: &Table,
     rows: &[u32],
 ) -> Result<Vec<Call<S::Action>>, Unfit> {
+    calls_by(table, rows, |view| specification.action(view))
+}
+
+/// The calls that these rows are, if `understand` says what a row does. It is asked for rows that did not fail.
+pub(crate) fn calls_by<A>(
+    table: &Table,
+    rows: &[u32],
+    understand: impl Fn(&View<'_>) -> Result<Option<A>, Misfit>,
+) -> Result<Vec<Call<A>>, Unfit> {
     let mut calls = Vec::with_capacity(rows.len());
     // The rows of one of a thousand keys lie far apart, so that nearly every one of them has to be fetched from memory. Touching some at
     // once lets the processor fetch them at once; one by one, it would wait for each.
@@ -113,7 +126,7 @@ pub(crate) fn calls<S: Specification>(
             if view.outcome() == Outcome::Fail {
                 continue;
             }
-            let action = specification.action(&view).map_err(|misfit| Unfit { row: *row, misfit })?;
+            let action = understand(&view).map_err(|misfit| Unfit { row: *row, misfit })?;
             let Some(action) = action else { continue };
             let returned = if view.outcome() == Outcome::Ok { view.row.completed } else { NEVER };
             calls.push(Call { action, invoked: view.row.invoked, returned, source: *row });

@@ -27,15 +27,21 @@
 //! `fail`, and constrains nothing. An operation of unknown outcome may have taken effect at any later time, or never.
 
 mod appends;
+mod argument;
+mod pieces;
+mod said;
 
 use std::sync::Arc;
 
-use schism_history::{Datum, Outcome, ValueId, View};
+use schism_history::{Datum, Outcome, Table, ValueId, Values, View};
 
-use super::acknowledgement::{acknowledged, exact, is_null};
+use super::acknowledgement::{acknowledged, exact};
 use super::register;
 use crate::linearizable::call::Call;
+use crate::linearizable::objects;
 use crate::linearizable::specification::{Misfit, Specification};
+use argument::{Operation, got};
+use said::{Said, Seen, ValueKind};
 
 /// How a key reads that is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,46 +100,93 @@ impl KeyValue {
     /// where it cannot be told which of equal appends made what was read. `None` if null is written where absent keys read
     /// as `""`, or if what is appended cannot be told apart in what is read. Engines that know registers
     /// only can then decide them.
-    pub fn as_registers(&self, calls: &[Call<Action>]) -> Option<Vec<Vec<Call<register::Action<ValueId>>>>> {
-        if calls.iter().any(|call| matches!(call.action, Action::Append(_))) {
-            return appends::as_registers(calls);
-        }
-        Some(vec![Self::as_register(calls)?])
+    pub fn as_registers(&self, calls: &[Call<Action>]) -> Option<Vec<Registers>> {
+        let said: Vec<_> = calls.iter().map(Call::said).collect();
+        registers(&said, |call, _| calls[call].action.text())
     }
 
-    fn as_register(calls: &[Call<Action>]) -> Option<Vec<Call<register::Action<ValueId>>>> {
-        use register::Action as To;
-        let id = |content: &Content| match content.value {
-            State::Absent => Some(ValueId::NULL),
-            // A null that is not what an absent key reads as: the register's initial value is something else.
-            State::Other(ValueId::NULL) => None,
-            State::Text(_) | State::List(_) | State::Other(_) => Some(content.id),
-        };
-        let translate = |call: &Call<Action>| {
-            let action = match &call.action {
-                Action::Get(content) => To::Read(id(content)?),
-                Action::Put(content) => To::Write(id(content)?),
-                Action::Delete => To::Write(ValueId::NULL),
-                Action::Cas(contents) => To::Cas(id(&contents.0)?, id(&contents.1)?),
-                Action::Append(_) => return None,
+    /// The same of the calls that these rows are, without making them: no text is copied, and few are looked at.
+    pub fn rows_as_registers(&self, table: &Table, rows: &[u32]) -> Option<Vec<Registers>> {
+        let said = objects::calls_by(table, rows, |view| self.said(view)).ok()?;
+        registers(&said, |_, id| table.values.as_str(id).unwrap_or_default())
+    }
+
+    /// What the operation says, by the numbers of the values.
+    fn said(&self, view: &View<'_>) -> Result<Option<Said>, Misfit> {
+        exact(view)?;
+        let (operation, argument) = Operation::of(view)?;
+        let seen = |id| Seen { id, kind: self.kind(view.values(), id) };
+        if operation == Operation::Get {
+            return match view.outcome() {
+                Outcome::Ok => Ok(Some(Said::Get(seen(got(view, argument)?)))),
+                Outcome::Fail | Outcome::Unknown => Ok(None),
             };
-            Some(Call { action, invoked: call.invoked, returned: call.returned, source: call.source })
-        };
-        calls.iter().map(translate).collect()
+        }
+        acknowledged(view)?;
+        Ok(Some(match operation {
+            Operation::Put => Said::Put(seen(argument.value)),
+            Operation::Append => Said::Append(seen(argument.value)),
+            Operation::Delete | Operation::Get => Said::Delete,
+            Operation::Cas => {
+                let (expected, new) = argument.cas(view)?;
+                Said::Cas(seen(expected), seen(new))
+            }
+        }))
     }
 
-    fn content(&self, view: &View<'_>, id: ValueId) -> Content {
-        let value = match view.values().get(id) {
-            Datum::Null if self.missing == Missing::Null => State::Absent,
-            Datum::Str("") if self.missing == Missing::EmptyText => State::Absent,
-            Datum::Str(text) => State::Text(text.into()),
-            Datum::Array(items) => State::List(items.into()),
+    fn kind(&self, values: &Values, id: ValueId) -> ValueKind {
+        match values.get(id) {
+            Datum::Null if self.missing == Missing::Null => ValueKind::Absent,
+            Datum::Str("") if self.missing == Missing::EmptyText => ValueKind::Absent,
+            Datum::Str(_) => ValueKind::Text,
+            Datum::Array(_) => ValueKind::List,
+            Datum::Null => ValueKind::Null,
+            Datum::Bool(_) | Datum::Int(_) | Datum::Number(_) | Datum::Object(_) => ValueKind::Other,
+        }
+    }
+
+    fn content(&self, values: &Values, Seen { id, kind }: Seen) -> Content {
+        let value = match (kind, values.get(id)) {
+            (ValueKind::Absent, _) => State::Absent,
+            (_, Datum::Str(text)) => State::Text(text.into()),
+            (_, Datum::Array(items)) => State::List(items.into()),
             // No value at all is null.
-            Datum::Null => State::Other(ValueId::NULL),
-            Datum::Bool(_) | Datum::Int(_) | Datum::Number(_) | Datum::Object(_) => State::Other(id),
+            (ValueKind::Null, _) => State::Other(ValueId::NULL),
+            _ => State::Other(id),
         };
         Content { id, value }
     }
+}
+
+/// The calls as those of a register.
+pub(crate) type Registers = Vec<Call<register::Action<ValueId>>>;
+
+fn registers<'t>(calls: &[Call<Said>], text: impl Fn(usize, ValueId) -> &'t str) -> Option<Vec<Registers>> {
+    if calls.iter().any(|call| matches!(call.action, Said::Append(_))) {
+        return appends::as_registers(calls, text);
+    }
+    Some(vec![as_register(calls)?])
+}
+
+fn as_register(calls: &[Call<Said>]) -> Option<Registers> {
+    use register::Action as To;
+    let id = |seen: &Seen| match seen.kind {
+        ValueKind::Absent => Some(ValueId::NULL),
+        // A null that is not what an absent key reads as: the register's initial value is something else.
+        ValueKind::Null => None,
+        ValueKind::Text | ValueKind::List | ValueKind::Other => Some(seen.id),
+    };
+    let translate = |call: &Call<Said>| {
+        let action = match &call.action {
+            Said::Get(seen) => To::Read(id(seen)?),
+            Said::Put(seen) => To::Write(id(seen)?),
+            Said::Delete => To::Write(ValueId::NULL),
+            Said::Cas(expected, new) => To::Cas(id(expected)?, id(new)?),
+            Said::Append(_) => return None,
+        };
+        Some(Call { action, invoked: call.invoked, returned: call.returned, source: call.source })
+    };
+    calls.iter().map(translate).collect()
 }
 
 impl Specification for KeyValue {
@@ -145,24 +198,13 @@ impl Specification for KeyValue {
     }
 
     fn action(&self, view: &View<'_>) -> Result<Option<Action>, Misfit> {
-        exact(view)?;
-        let (operation, argument) = Operation::of(view)?;
-        if operation == Operation::Get {
-            return match view.outcome() {
-                Outcome::Ok => Ok(Some(Action::Get(self.content(view, got(view)?)))),
-                Outcome::Fail | Outcome::Unknown => Ok(None),
-            };
-        }
-        acknowledged(view)?;
-        let value = |id| self.content(view, id);
-        Ok(Some(match operation {
-            Operation::Put => Action::Put(value(argument.value)),
-            Operation::Append => Action::Append(value(argument.value)),
-            Operation::Delete | Operation::Get => Action::Delete,
-            Operation::Cas => {
-                let (expected, new) = argument.cas(view)?;
-                Action::Cas(Box::new((value(expected), value(new))))
-            }
+        let content = |seen| self.content(view.values(), seen);
+        Ok(self.said(view)?.map(|said| match said {
+            Said::Get(seen) => Action::Get(content(seen)),
+            Said::Put(seen) => Action::Put(content(seen)),
+            Said::Append(seen) => Action::Append(content(seen)),
+            Said::Delete => Action::Delete,
+            Said::Cas(expected, new) => Action::Cas(Box::new((content(expected), content(new)))),
         }))
     }
 
@@ -177,6 +219,9 @@ impl Specification for KeyValue {
     }
 
     fn part(&self, view: &View<'_>) -> ValueId {
+        if view.row.key.is_present() {
+            return ValueId::ABSENT;
+        }
         Operation::of(view).map_or(ValueId::ABSENT, |(_, argument)| argument.key)
     }
 
@@ -201,135 +246,6 @@ fn append(state: &State, more: &Content) -> Option<State> {
         // No store appends to such a value.
         (State::Text(_) | State::Other(_), _) => return None,
     })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
-    Get,
-    Put,
-    Append,
-    Delete,
-    Cas,
-}
-
-/// How an argument is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// The key stands elsewhere, or is all there is.
-    Plain,
-    Object,
-    List,
-}
-
-/// What an argument says.
-#[derive(Clone, Copy, Debug)]
-struct Argument {
-    form: Form,
-    /// [`ValueId::ABSENT`] where the key stands elsewhere.
-    key: ValueId,
-    /// Null if there is none.
-    value: ValueId,
-}
-
-impl Operation {
-    fn of(view: &View<'_>) -> Result<(Self, Argument), Misfit> {
-        let operation = match view.f() {
-            "get" | "read" => Operation::Get,
-            "put" | "write" => Operation::Put,
-            "append" => Operation::Append,
-            "delete" => Operation::Delete,
-            "cas" => Operation::Cas,
-            _ => {
-                let hint = "; the model `key-value` has `get`, `put`, `append`, `delete` and `cas`";
-                return Err(Misfit::Unknown { hint });
-            }
-        };
-        Ok((operation, Argument::of(view, operation)?))
-    }
-
-    fn needs_value(self) -> bool {
-        matches!(self, Operation::Put | Operation::Append | Operation::Cas)
-    }
-}
-
-impl Argument {
-    fn of(view: &View<'_>, operation: Operation) -> Result<Self, Misfit> {
-        let (values, argument) = (view.values(), view.argument());
-        let plain = |key, value| Ok(Self { form: Form::Plain, key, value });
-        let malformed = |needs: &str| {
-            let argument = values.show(argument);
-            Err(Misfit::malformed(format!("the argument of a {} is {needs}, not {argument}", view.f())))
-        };
-        if view.row.key.is_present() {
-            let nothing = is_null(argument) || argument == view.row.key;
-            return match operation.needs_value() || nothing {
-                true => plain(ValueId::ABSENT, if argument.is_present() { argument } else { ValueId::NULL }),
-                false => malformed("null where the operation has a key"),
-            };
-        }
-        match values.get(argument) {
-            Datum::Object(_) => {
-                let Some(key) = values.field(argument, "key") else {
-                    return malformed("an object with the field `key`");
-                };
-                let value = values.field(argument, "value");
-                let pair = values.field(argument, "old").is_some() && values.field(argument, "new").is_some();
-                if operation.needs_value() && value.is_none() && !(operation == Operation::Cas && pair) {
-                    return malformed("an object with the fields `key` and `value`");
-                }
-                // Where the pair is in the object itself, there is no value.
-                Ok(Self { form: Form::Object, key, value: value.unwrap_or(argument) })
-            }
-            Datum::Array(items) => match *items {
-                [key, value] if operation.needs_value() || value == ValueId::NULL => {
-                    Ok(Self { form: Form::List, key, value })
-                }
-                _ if operation.needs_value() => malformed("[key, value]"),
-                _ => malformed("the key or [key, null]"),
-            },
-            Datum::Null => malformed("the key, unless the operation has one"),
-            _ if operation.needs_value() => malformed("[key, value] or {\"key\": …, \"value\": …}"),
-            _ => plain(argument, ValueId::NULL),
-        }
-    }
-
-    /// The expected value and the new one.
-    fn cas(&self, view: &View<'_>) -> Result<(ValueId, ValueId), Misfit> {
-        let values = view.values();
-        let fields = values.field(self.value, "old").zip(values.field(self.value, "new"));
-        match (values.get(self.value), fields) {
-            (Datum::Array([expected, new]), _) => Ok((*expected, *new)),
-            (_, Some(fields)) => Ok(fields),
-            _ => Err(Misfit::malformed(format!(
-                "a cas needs [expected, new] or {{\"old\": …, \"new\": …}}, not {}",
-                values.show(self.value)
-            ))),
-        }
-    }
-}
-
-/// What a `get` that succeeded returned.
-fn got(view: &View<'_>) -> Result<ValueId, Misfit> {
-    let (_, argument) = Operation::of(view)?;
-    let values = view.values();
-    let result = view.result().filter(|result| result.is_present()).unwrap_or(ValueId::NULL);
-    let other = |form: &str| {
-        let (key, result) = (values.show(argument.key), values.show(result));
-        Err(Misfit::malformed(format!("a get of {key} returns {form}, not {result}")))
-    };
-    match (argument.form, values.get(result)) {
-        (Form::Plain, _) => Ok(result),
-        (Form::List, Datum::Array([key, value])) if *key == argument.key => Ok(*value),
-        (Form::List, _) => other("[key, value] with the same key"),
-        (Form::Object, Datum::Object([_, _, _, _])) => {
-            match values.field(result, "key").zip(values.field(result, "value")) {
-                Some((key, value)) if key == argument.key => Ok(value),
-                Some(_) => other("the value, or an object with the same key"),
-                None => Ok(result),
-            }
-        }
-        (Form::Object, _) => Ok(result),
-    }
 }
 
 #[cfg(test)]

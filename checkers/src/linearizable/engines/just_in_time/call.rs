@@ -1,10 +1,10 @@
 //! The calls of one register, with the values numbered from 0.
 
-use rustc_hash::FxHashMap;
 use schism_history::ValueId;
 
 use super::super::super::call::{Call, NEVER as NO_RETURN};
 use super::super::super::models::register::Action;
+use super::super::super::numbers::Numbers;
 
 /// A value of one register.
 pub(crate) type Number = u32;
@@ -31,14 +31,14 @@ pub(crate) struct RegisterCall {
 
 /// Numbers the values of one register in the order in which they are first seen, so that an engine can keep tables of them.
 pub(crate) struct Numbering {
-    known: FxHashMap<ValueId, Number>,
+    known: Numbers,
     values: Vec<ValueId>,
 }
 
 impl Numbering {
     /// The calls with numbered values, and the numbering.
     pub fn of(calls: &[Call<Action<ValueId>>], initial: ValueId) -> (Vec<RegisterCall>, Self) {
-        let mut numbering = Self { known: FxHashMap::default(), values: Vec::new() };
+        let mut numbering = Self { known: Numbers::default(), values: Vec::new() };
         numbering.number(initial);
         let calls = calls
             .iter()
@@ -61,7 +61,7 @@ impl Numbering {
 
     fn number(&mut self, value: ValueId) -> Number {
         let next = self.values.len() as Number;
-        let number = *self.known.entry(value).or_insert(next);
+        let number = self.known.of(u64::from(value.raw()), next);
         if number == next {
             self.values.push(value);
         }

@@ -51,12 +51,33 @@ impl<const W: usize> Slots<W> {
     }
 
     /// The slots in it, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = usize> {
-        self.0.into_iter().enumerate().flat_map(|(position, word)| {
-            std::iter::successors(Some(word), |word| Some(word & word.wrapping_sub(1)))
-                .take_while(|word| *word != 0)
-                .map(move |word| position * 64 + word.trailing_zeros() as usize)
-        })
+    #[inline]
+    pub fn iter(&self) -> Members<W> {
+        Members { words: self.0, at: 0 }
+    }
+}
+
+/// The slots of a set, ascending.
+pub(crate) struct Members<const W: usize> {
+    /// What is left of each word.
+    words: [u64; W],
+    at: usize,
+}
+
+impl<const W: usize> Iterator for Members<W> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while let Some(word) = self.words.get_mut(self.at) {
+            if *word != 0 {
+                let slot = self.at * 64 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                return Some(slot);
+            }
+            self.at += 1;
+        }
+        None
     }
 }
 
@@ -114,6 +135,11 @@ impl<const W: usize> Frontier<W> {
         }
         let mut position = 0;
         while let Some(old) = self.configurations.get(position) {
+            if old.state != new.state {
+                // Neither can cover the other.
+                position += 1;
+                continue;
+            }
             if *old == new || (self.reductions.dominance && old.covers(&new, &self.reductions)) {
                 return false;
             }

@@ -9,16 +9,17 @@ mod call;
 mod configuration;
 #[cfg(test)]
 mod differential;
+mod groups;
 mod reductions;
 mod schedule;
 
-use rustc_hash::FxHashMap;
 use schism_history::ValueId;
 
 use super::super::budget::{Budget, Exhausted, Meter};
 use super::super::call::{Answer as Verdict, Call, Decision};
 use super::super::models::register::Action;
 use configuration::{Configuration, Frontier, Slots};
+use groups::Groups;
 use schedule::{Schedule, Step, StepKind};
 
 pub(crate) use call::{INITIAL, NEVER, Number, Numbering, RegisterCall};
@@ -72,22 +73,22 @@ pub(crate) fn decide_calls(calls: &[Call<Action<ValueId>>], initial: ValueId, bu
     Decision { answer, engine: NAME }
 }
 
-/// The open operations that concern one value.
-#[derive(Clone)]
-struct Group<const W: usize> {
-    reads: Slots<W>,
-    writes: Slots<W>,
-    /// Compare-and-sets that expect it.
-    compares: Slots<W>,
+/// An open operation.
+#[derive(Clone, Copy)]
+struct Open {
+    call: u32,
+    /// Until when it takes effect or never: its return, if it has one.
+    deadline: usize,
+    action: Action<Number>,
 }
 
 struct Search<'s, const W: usize> {
     schedule: &'s Schedule,
     reductions: Reductions,
     meter: Meter,
-    /// Which call a slot holds; stale where the slot is free.
-    calls: Vec<usize>,
-    groups: FxHashMap<Number, Group<W>>,
+    /// What a slot holds; stale where the slot is free.
+    open: Vec<Open>,
+    groups: Groups<W>,
     /// The plain writes among the open operations.
     plain: Slots<W>,
     frontier: Frontier<W>,
@@ -105,8 +106,8 @@ impl<'s, const W: usize> Search<'s, W> {
             schedule,
             reductions,
             meter: Meter::new(budget),
-            calls: vec![0; schedule.width],
-            groups: FxHashMap::default(),
+            open: vec![Open { call: 0, deadline: 0, action: Action::Read(INITIAL) }; schedule.width],
+            groups: Groups::new(schedule.last_observed.len()),
             plain: Slots::EMPTY,
             frontier,
             seen: Frontier::new(reductions),
@@ -126,7 +127,7 @@ impl<'s, const W: usize> Search<'s, W> {
                         return (Answer::Unknown(exhausted, returned), self.meter.visited());
                     }
                     if self.frontier.is_empty() {
-                        return (Answer::Impossible(step.call), self.meter.visited());
+                        return (Answer::Impossible(step.call as usize), self.meter.visited());
                     }
                     returned += 1;
                 }
@@ -136,22 +137,18 @@ impl<'s, const W: usize> Search<'s, W> {
     }
 
     fn action(&self, slot: usize) -> Action<Number> {
-        self.schedule.actions[self.calls[slot]]
-    }
-
-    fn group(&mut self, value: Number) -> &mut Group<W> {
-        let empty = Group { reads: Slots::EMPTY, writes: Slots::EMPTY, compares: Slots::EMPTY };
-        self.groups.entry(value).or_insert(empty)
+        self.open[slot].action
     }
 
     fn invoke(&mut self, step: &Step) {
-        let slot = step.slot;
-        self.calls[slot] = step.call;
-        let required = self.schedule.required[step.call];
+        let (slot, call) = (step.slot as usize, step.call as usize);
+        let (deadline, action) = (self.schedule.deadlines[call], self.schedule.actions[call]);
+        self.open[slot] = Open { call: step.call, deadline, action };
+        let required = self.schedule.required[call];
         let discharge = self.reductions.discharge;
-        match self.action(slot) {
+        match action {
             Action::Read(value) => {
-                self.group(value).reads.insert(slot);
+                self.groups.of(value).reads.insert(slot);
                 let free = self.reductions.sabotaged(Sabotage::ReadsAreFree);
                 self.frontier.for_each_mut(|configuration| {
                     if configuration.state != value && !free {
@@ -160,7 +157,7 @@ impl<'s, const W: usize> Search<'s, W> {
                 });
             }
             Action::Write(value) => {
-                self.group(value).writes.insert(slot);
+                self.groups.of(value).writes.insert(slot);
                 self.plain.insert(slot);
                 self.frontier.for_each_mut(|configuration| {
                     configuration.available.insert(slot);
@@ -170,7 +167,7 @@ impl<'s, const W: usize> Search<'s, W> {
                 });
             }
             Action::Cas(expected, _) => {
-                self.group(expected).compares.insert(slot);
+                self.groups.of(expected).compares.insert(slot);
                 self.frontier.for_each_mut(|configuration| {
                     configuration.available.insert(slot);
                     if required {
@@ -186,13 +183,8 @@ impl<'s, const W: usize> Search<'s, W> {
             Action::Read(value) | Action::Write(value) | Action::Cas(value, _) => value,
         };
         self.plain.remove(slot);
-        if let Some(group) = self.groups.get_mut(&value) {
-            group.reads.remove(slot);
-            group.writes.remove(slot);
-            group.compares.remove(slot);
-            if group.reads.is_empty() && group.writes.is_empty() && group.compares.is_empty() {
-                self.groups.remove(&value);
-            }
+        if !self.reductions.sabotaged(Sabotage::GroupsAreNeverLeft) {
+            self.groups.leave(value, slot);
         }
     }
 
@@ -200,16 +192,17 @@ impl<'s, const W: usize> Search<'s, W> {
         self.next.clear();
         for configuration in self.frontier.iter() {
             let mut configuration = *configuration;
-            configuration.available.remove(step.slot);
+            configuration.available.remove(step.slot as usize);
             self.next.insert(configuration);
         }
         std::mem::swap(&mut self.frontier, &mut self.next);
-        self.close(step.slot);
+        self.close(step.slot as usize);
     }
 
     /// Lets operations take effect until the one that returns has.
     fn complete(&mut self, step: &Step) -> Result<(), Exhausted> {
-        let slot = step.slot;
+        let slot = step.slot as usize;
+        let position = self.open[slot].deadline;
         let open = |configuration: &Configuration<W>| {
             configuration.required.contains(slot) || configuration.available.contains(slot)
         };
@@ -223,7 +216,7 @@ impl<'s, const W: usize> Search<'s, W> {
         self.waiting.clear();
         for configuration in self.frontier.iter() {
             if !open(configuration) {
-                self.next.insert(self.done(*configuration, step));
+                self.next.insert(self.done(*configuration, slot));
             } else if self.seen.insert(*configuration) {
                 self.waiting.push(*configuration);
             }
@@ -235,9 +228,9 @@ impl<'s, const W: usize> Search<'s, W> {
             self.meter.spend(1 + self.seen.len() / 32, bytes)?;
             if !configuration.required.contains(slot) {
                 // An optional write that returns. It can have taken effect earlier, unseen …
-                self.next.insert(self.done(configuration, step));
+                self.next.insert(self.done(configuration, slot));
                 // … or as late as now, which matters to later observers only.
-                if !self.observed_after(self.action(slot).leaves(), step.position)
+                if !self.observed_after(self.action(slot).leaves(), position)
                     || self.reductions.sabotaged(Sabotage::OptionalNeverLast)
                 {
                     continue;
@@ -249,7 +242,7 @@ impl<'s, const W: usize> Search<'s, W> {
                 }
                 let after = self.take(configuration, candidate);
                 if !open(&after) {
-                    self.next.insert(self.done(after, step));
+                    self.next.insert(self.done(after, slot));
                 } else if self.seen.insert(after) {
                     self.waiting.push(after);
                 }
@@ -261,10 +254,11 @@ impl<'s, const W: usize> Search<'s, W> {
     }
 
     /// The configuration after the return.
-    fn done(&self, mut configuration: Configuration<W>, step: &Step) -> Configuration<W> {
-        configuration.required.remove(step.slot);
-        configuration.available.remove(step.slot);
-        if self.reductions.merge_dead_states && !self.observed_after(configuration.state, step.position) {
+    fn done(&self, mut configuration: Configuration<W>, slot: usize) -> Configuration<W> {
+        configuration.required.remove(slot);
+        configuration.available.remove(slot);
+        let position = self.open[slot].deadline;
+        if self.reductions.merge_dead_states && !self.observed_after(configuration.state, position) {
             configuration.state = DEAD;
         }
         configuration
@@ -299,7 +293,7 @@ impl<'s, const W: usize> Search<'s, W> {
 
     /// Whether an open operation that has not taken effect observes `value`.
     fn is_awaited(&self, configuration: &Configuration<W>, value: Number) -> bool {
-        self.groups.get(&value).is_some_and(|group| {
+        self.groups.get(value).is_some_and(|group| {
             configuration.required.meets(&group.reads)
                 || (configuration.available.meets(&group.compares)
                     && !self.reductions.sabotaged(Sabotage::CasIsNoObserver))
@@ -314,10 +308,10 @@ impl<'s, const W: usize> Search<'s, W> {
         candidate: usize,
         action: Action<Number>,
     ) -> bool {
-        let rank = |slot: usize| (self.schedule.deadlines[self.calls[slot]], self.calls[slot]);
+        let rank = |slot: usize| (self.open[slot].deadline, self.open[slot].call);
         let equal = match action {
-            Action::Read(value) | Action::Write(value) => self.groups.get(&value).map(|group| &group.writes),
-            Action::Cas(expected, _) => self.groups.get(&expected).map(|group| &group.compares),
+            Action::Read(value) | Action::Write(value) => self.groups.get(value).map(|group| &group.writes),
+            Action::Cas(expected, _) => self.groups.get(expected).map(|group| &group.compares),
         };
         let Some(equal) = equal else { return false };
         let required = configuration.required.contains(candidate);
@@ -337,7 +331,7 @@ impl<'s, const W: usize> Search<'s, W> {
 
     /// The configuration after `slot` took effect, with all that then happens by itself.
     fn take(&self, mut configuration: Configuration<W>, slot: usize) -> Configuration<W> {
-        if !self.schedule.endless[self.calls[slot]] {
+        if !self.schedule.endless[self.open[slot].call as usize] {
             configuration.available.remove(slot);
         }
         configuration.required.remove(slot);
@@ -354,7 +348,7 @@ impl<'s, const W: usize> Search<'s, W> {
                 configuration.required.without(&self.plain)
             };
         }
-        if let Some(group) = self.groups.get(&configuration.state) {
+        if let Some(group) = self.groups.get(configuration.state) {
             configuration.required = configuration.required.without(&group.reads);
             if self.reductions.discharge {
                 configuration.required = configuration.required.without(&group.writes);

@@ -111,11 +111,15 @@ pub(crate) enum Sabotage {
     OptionalNeverLast,
     /// A read is done when it is invoked, whatever the state.
     ReadsAreFree,
+    /// The order of invocations is taken for that of the returns.
+    EndsAreUnsorted,
+    /// What has returned still counts as an observer.
+    GroupsAreNeverLeft,
 }
 
 #[cfg(test)]
 impl Sabotage {
-    pub const ALL: [Sabotage; 12] = [
+    pub const ALL: [Sabotage; 14] = [
         Sabotage::ForgetAfterFirstObserver,
         Sabotage::UnknownCasObservesNothing,
         Sabotage::DischargeCas,
@@ -128,5 +132,7 @@ impl Sabotage {
         Sabotage::DominanceForgetsChances,
         Sabotage::OptionalNeverLast,
         Sabotage::ReadsAreFree,
+        Sabotage::EndsAreUnsorted,
+        Sabotage::GroupsAreNeverLeft,
     ];
 }

@@ -159,7 +159,9 @@ impl Analysis {
 
     /// Analyses what happened up to and including the position `horizon`: what had not returned by then is of unknown outcome.
     pub fn run(&mut self, calls: &[Call<Action<ValueId>>], horizon: u32) -> Finding {
-        self.collect(calls, horizon);
+        if !self.collect(calls, horizon) {
+            return Finding::Ambiguous;
+        }
         self.resolve_crashed(calls);
         if !self.makes(Mistake::RepeatedIsDistinct)
             && self.repeated.iter().any(|cluster| self.clusters[*cluster as usize].is_observed())
@@ -199,8 +201,8 @@ impl Analysis {
         slot.1
     }
 
-    /// All that certainly happened.
-    fn collect(&mut self, calls: &[Call<Action<ValueId>>], horizon: u32) {
+    /// All that certainly happened; false as soon as it is ambiguous, which nothing that follows can change.
+    fn collect(&mut self, calls: &[Call<Action<ValueId>>], horizon: u32) -> bool {
         self.directory.reset(calls);
         self.clusters.clear();
         self.clusters.push(Cluster { source: Source::Start, ..Cluster::EMPTY });
@@ -213,6 +215,7 @@ impl Analysis {
                 break;
             }
             let required = call.returned <= horizon;
+            let repeated = self.repeated.len();
             match call.action {
                 Action::Read(value) if required => self.read(value, call),
                 Action::Cas(value, new) if value == new && required => self.read(value, call),
@@ -229,7 +232,14 @@ impl Analysis {
                     self.link(from, to);
                 }
             }
+            if self.repeated.len() > repeated
+                && !self.makes(Mistake::RepeatedIsDistinct)
+                && self.repeated.last().is_some_and(|cluster| self.clusters[*cluster as usize].is_observed())
+            {
+                return false;
+            }
         }
+        true
     }
 
     #[inline]

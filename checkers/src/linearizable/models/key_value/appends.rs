@@ -12,210 +12,232 @@
 //! holds, or a value of its own where no read shows what the key holds. A text that is appended once can stand in one place only: if two
 //! reads show it in different ones, every choice makes one of them a read of what was never written.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 use schism_history::ValueId;
 
 use super::super::super::call::Call;
+use super::super::super::numbers::Numbers;
 use super::super::register;
-use super::{Action, Content, State};
+use super::pieces::{NOTHING, Piece, Pieces, Place};
+use super::said::{Said, Seen, ValueKind};
 
 type RegisterAction = register::Action<ValueId>;
-
-/// What a key holds at first, and once it is deleted.
-const NOTHING: u32 = 0;
 
 /// Choices that are worth trying.
 const CHOICES_MAX: usize = 1024;
 
+/// Contents that can be told apart: as many as there are small integers above 0.
+const CONTENTS_MAX: u32 = (1 << 30) - 1;
+
+/// Marks what was read and is no single piece.
+const JOINED: u32 = 1 << 31;
+
 /// The calls as those of registers that start as null, one of which has to be linearizable; `None` if the texts do not say enough.
-pub(super) fn as_registers(calls: &[Call<Action>]) -> Option<Vec<Vec<Call<RegisterAction>>>> {
-    let pieces = Pieces::of(calls)?;
-    let mut contents = Contents { next: NOTHING + 1, ..Contents::default() };
-    // What the reads say comes first, so that every append knows its place.
-    let mut held = Vec::with_capacity(calls.len());
-    for call in calls {
-        held.push(match &call.action {
-            Action::Get(content) => contents.read(&pieces, content)?,
-            _ => NOTHING,
-        });
-    }
-    let (certain, choices) = contents.choices(&pieces)?;
-    let place = |choice: &Choice, append: &usize| choice.get(append).or(certain.get(append)).copied();
-    choices
-        .iter()
-        .map(|choice| register(calls, &pieces, &held, &mut contents, |append| place(choice, &append)))
-        .collect()
+/// `text` says what the text of a call and of a number is.
+pub(super) fn as_registers<'t>(
+    calls: &[Call<Said>],
+    text: impl Fn(usize, ValueId) -> &'t str,
+) -> Option<Vec<Vec<Call<RegisterAction>>>> {
+    as_registers_with(calls, text, Mistake::None)
 }
 
-/// Which append took which place, by the append.
-type Choice = FxHashMap<usize, (u32, u32)>;
+pub(super) fn as_registers_with<'t>(
+    calls: &[Call<Said>],
+    text: impl Fn(usize, ValueId) -> &'t str,
+    mistake: Mistake,
+) -> Option<Vec<Vec<Call<RegisterAction>>>> {
+    let pieces = Pieces::of(calls, &text, mistake)?;
+    let mut contents =
+        Contents { pieces, next: NOTHING + 1, children: Numbers::default(), places: Vec::new() };
+    // What the reads say comes first, so that every append knows its place.
+    for (index, call) in calls.iter().enumerate() {
+        if let Said::Get(seen) = call.action {
+            contents.pieces.of_call[index] = contents.read(seen, || text(index, seen.id))?;
+        }
+    }
+    contents.settle(mistake);
+    let choices = contents.choices(calls)?;
+    choices.iter().map(|choice| register(calls, &mut contents, choice)).collect()
+}
+
+/// Plausible mistakes, each of which the tests have to notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(super) enum Mistake {
+    None,
+    /// What a put can have written is taken for what the append of the same text made.
+    PutIsForgotten,
+    /// Of equal appends the first one made what was read.
+    FirstAppendTookIt,
+    /// Texts are told apart by their first eight bytes.
+    OnlyTheHeads,
+    /// Texts that begin with another one are taken to say what they are made of.
+    BeginningsAreFine,
+    /// A read of two texts is a read of the last of them.
+    ReadShowsTheLast,
+}
+
+impl Mistake {
+    /// Whether this is `mistake`; never, outside the tests of this crate.
+    #[inline]
+    pub fn is(self, mistake: Mistake) -> bool {
+        cfg!(test) && self == mistake
+    }
+}
+
+/// Which append took which place, by the append, where that is not certain.
+type Choice = FxHashMap<usize, Place>;
 
 fn register(
-    calls: &[Call<Action>],
-    pieces: &Pieces<'_>,
-    held: &[u32],
-    contents: &mut Contents,
-    place: impl Fn(usize) -> Option<(u32, u32)>,
+    calls: &[Call<Said>],
+    contents: &mut Contents<'_>,
+    choice: &Choice,
 ) -> Option<Vec<Call<RegisterAction>>> {
     let mut register = Vec::with_capacity(calls.len());
     for (index, call) in calls.iter().enumerate() {
-        let action = match &call.action {
-            Action::Get(_) => register::Action::Read(number(held[index])?),
-            Action::Put(content) => match pieces.number(content) {
-                Some(piece) => register::Action::Write(number(contents.child(NOTHING, piece))?),
-                None => register::Action::Write(ValueId::NULL),
-            },
-            Action::Delete => register::Action::Write(ValueId::NULL),
-            Action::Append(_) => match place(index) {
-                Some((before, after)) => register::Action::Cas(number(before)?, number(after)?),
-                None => register::Action::Write(number(contents.fresh())?),
-            },
-            Action::Cas(_) => return None,
+        let number = contents.pieces.of_call[index];
+        let action = match call.action {
+            Said::Get(_) => register::Action::Read(value(number)?),
+            Said::Put(Seen { kind: ValueKind::Text, .. }) => {
+                register::Action::Write(value(contents.root(number)?)?)
+            }
+            Said::Put(_) | Said::Delete => register::Action::Write(ValueId::NULL),
+            Said::Append(_) => {
+                let piece = &contents.pieces.all[number as usize];
+                let place = if piece.is_certain { Some(piece.place) } else { choice.get(&index).copied() };
+                match place {
+                    Some(place) => register::Action::Cas(value(place.before)?, value(place.after)?),
+                    None => register::Action::Write(value(contents.fresh()?)?),
+                }
+            }
+            Said::Cas(..) => return None,
         };
         register.push(Call { action, invoked: call.invoked, returned: call.returned, source: call.source });
     }
     Some(register)
 }
 
-fn number(content: u32) -> Option<ValueId> {
+#[inline]
+fn value(content: u32) -> Option<ValueId> {
     match content {
         NOTHING => Some(ValueId::NULL),
         content => ValueId::small(i64::from(content)),
     }
 }
 
-/// The texts that are put or appended, sorted and each once.
-struct Pieces<'c> {
-    texts: Vec<&'c str>,
-    /// Per text: the appends of it.
-    appends: Vec<Vec<usize>>,
-    /// Per text: whether it is put.
-    put: Vec<bool>,
-}
-
-impl<'c> Pieces<'c> {
-    fn of(calls: &'c [Call<Action>]) -> Option<Self> {
-        let mut texts = Vec::new();
-        for call in calls {
-            match &call.action {
-                Action::Put(content) | Action::Append(content) => match &content.value {
-                    State::Text(text) if !text.is_empty() => texts.push(&**text),
-                    State::Absent if matches!(call.action, Action::Put(_)) => {}
-                    State::Text(_) | State::Absent | State::List(_) | State::Other(_) => return None,
-                },
-                Action::Get(_) | Action::Delete => {}
-                Action::Cas(_) => return None,
-            }
-        }
-        texts.sort_unstable();
-        texts.dedup();
-        let clear = texts.windows(2).all(|pair| !pair[1].starts_with(pair[0]));
-        let (appends, put) = (vec![Vec::new(); texts.len()], vec![false; texts.len()]);
-        let mut pieces = Self { texts, appends, put };
-        for (index, call) in calls.iter().enumerate() {
-            let (Action::Append(content) | Action::Put(content)) = &call.action else { continue };
-            let Some(piece) = pieces.number(content) else { continue };
-            match call.action {
-                Action::Append(_) => pieces.appends[piece].push(index),
-                _ => pieces.put[piece] = true,
-            }
-        }
-        clear.then_some(pieces)
-    }
-
-    /// The number of a text that is put or appended.
-    fn number(&self, content: &Content) -> Option<usize> {
-        match &content.value {
-            State::Text(text) => self.texts.binary_search(&&**text).ok(),
-            State::Absent | State::List(_) | State::Other(_) => None,
-        }
-    }
-
-    /// The piece that `text` begins with, and the rest of it. There is one at most, since none begins with another.
-    fn first<'t>(&self, text: &'t str) -> Option<(usize, &'t str)> {
-        let place = self.texts.partition_point(|piece| *piece <= text).checked_sub(1)?;
-        Some((place, text.strip_prefix(self.texts[place])?))
-    }
-}
-
 /// What a key can hold according to the reads: a tree, in which the child of a content is that with one more text at its
 /// end.
-#[derive(Default)]
-struct Contents {
+struct Contents<'t> {
+    pieces: Pieces<'t>,
     next: u32,
-    children: FxHashMap<(u32, usize), u32>,
-    /// The places that reads show: the piece, what its append found and what it left.
-    places: Vec<(usize, u32, u32)>,
-    /// By the number of the text: what was read.
-    known: FxHashMap<ValueId, u32>,
+    /// By parent and piece: the contents of two pieces and more.
+    children: Numbers,
+    /// The places that reads show, by the number of the piece.
+    places: Vec<(u32, Place)>,
 }
 
-impl Contents {
-    fn fresh(&mut self) -> u32 {
+impl Contents<'_> {
+    fn fresh(&mut self) -> Option<u32> {
         self.next += 1;
-        self.next - 1
+        (self.next <= CONTENTS_MAX).then_some(self.next - 1)
     }
 
-    /// The content with one more piece at its end. What no append can have made is a content all the same: it is read and
+    /// The content of one piece alone. What no put or append can have made is a content all the same: it is read and
     /// never written.
-    fn child(&mut self, parent: u32, piece: usize) -> u32 {
-        if let Some(child) = self.children.get(&(parent, piece)) {
-            return *child;
+    fn root(&mut self, piece: u32) -> Option<u32> {
+        if self.pieces.all[piece as usize].root == NOTHING {
+            self.pieces.all[piece as usize].root = self.fresh()?;
         }
-        let child = self.fresh();
-        self.children.insert((parent, piece), child);
-        child
+        Some(self.pieces.all[piece as usize].root)
+    }
+
+    /// The content with one more piece at its end, as a read shows it.
+    fn child(&mut self, before: u32, piece: u32) -> Option<u32> {
+        let next = self.next;
+        let after = match before {
+            NOTHING => self.root(piece)?,
+            _ => {
+                let child = self.children.of(u64::from(before) << 32 | u64::from(piece), next);
+                if child == next {
+                    self.fresh()?;
+                }
+                child
+            }
+        };
+        if after == next {
+            let place = Place { before, after };
+            let entry = &mut self.pieces.all[piece as usize];
+            entry.places += 1;
+            entry.place = place;
+            self.places.push((piece, place));
+        }
+        Some(after)
     }
 
     /// What a read showed; something that nobody ever writes if that cannot be. `None` if it is no text.
-    fn read(&mut self, pieces: &Pieces<'_>, content: &Content) -> Option<u32> {
-        let text = match &content.value {
-            State::Absent => return Some(NOTHING),
-            State::Text(text) => text,
-            State::List(_) | State::Other(_) => return None,
-        };
-        if let Some(known) = self.known.get(&content.id) {
-            return Some(*known);
+    #[inline]
+    fn read<'t>(&mut self, seen: Seen, text: impl FnOnce() -> &'t str) -> Option<u32> {
+        match seen.kind {
+            ValueKind::Absent => return Some(NOTHING),
+            ValueKind::Text => {}
+            ValueKind::List | ValueKind::Null | ValueKind::Other => return None,
         }
-        let held = self.follow(pieces, text).unwrap_or_else(|| self.fresh());
-        self.known.insert(content.id, held);
-        Some(held)
+        match self.pieces.known(seen.id) {
+            Some(joined) if joined & JOINED != 0 => Some(joined & !JOINED),
+            Some(piece) => self.child(NOTHING, piece),
+            None => {
+                let held = self.follow(text())?;
+                self.pieces.know(seen.id, held | JOINED);
+                Some(held)
+            }
+        }
     }
 
-    fn follow(&mut self, pieces: &Pieces<'_>, text: &str) -> Option<u32> {
-        let mut held = NOTHING;
-        let mut rest = text;
+    fn follow(&mut self, text: &str) -> Option<u32> {
+        let (mut held, mut rest) = (NOTHING, text);
         while !rest.is_empty() {
-            let (piece, more) = pieces.first(rest)?;
-            let before = held;
-            let known = self.children.len();
-            held = self.child(before, piece);
-            if self.children.len() > known {
-                self.places.push((piece, before, held));
-            }
+            let Some((piece, more)) = self.pieces.first(rest) else { return self.fresh() };
+            let lazy = self.pieces.mistake.is(Mistake::ReadShowsTheLast);
+            held = self.child(if lazy { NOTHING } else { held }, piece)?;
             rest = more;
         }
-        (held != NOTHING).then_some(held)
+        if held == NOTHING { self.fresh() } else { Some(held) }
     }
 
-    /// Which append certainly took which place, and every way to say so of the others; `None` if there are too many. Equal
-    /// appends can take the same place, one after a delete or a put that came after the other.
-    fn choices(&self, pieces: &Pieces<'_>) -> Option<(Choice, Vec<Choice>)> {
-        let mut places: Vec<Vec<(u32, u32)>> = vec![Vec::new(); pieces.texts.len()];
-        for (piece, before, after) in &self.places {
-            places[*piece].push((*before, *after));
+    /// Notes which append certainly took which place: the only one of its text took the only place where that was read, unless a put
+    /// can have written what was read.
+    fn settle(&mut self, mistake: Mistake) {
+        for piece in &mut self.pieces.all {
+            let by_put = piece.by_put(&piece.place) && !mistake.is(Mistake::PutIsForgotten);
+            let single = piece.appends == 1 || mistake.is(Mistake::FirstAppendTookIt);
+            piece.is_certain = single && piece.appends > 0 && piece.places == 1 && !by_put;
         }
-        let mut certain = Choice::default();
+    }
+
+    /// Every way to say which append took which place, where that is not certain; `None` if there are too many. Equal
+    /// appends can take the same place, one after a delete or a put that came after the other.
+    fn choices(&self, calls: &[Call<Said>]) -> Option<Vec<Choice>> {
         let mut choices = vec![Choice::default()];
-        for (piece, places) in places.iter().enumerate() {
-            let appends = &pieces.appends[piece];
-            if let ([append], [place]) = (&appends[..], &places[..])
-                // Nobody else can have written what was read.
-                && !(place.0 == NOTHING && pieces.put[piece])
-            {
-                certain.insert(*append, *place);
-                continue;
+        let is_open = |piece: &Piece| piece.appends > 0 && piece.places > 0 && !piece.is_certain;
+        if !self.pieces.all.iter().any(is_open) {
+            return Some(choices);
+        }
+        let mut open: BTreeMap<u32, (Vec<usize>, Vec<Place>)> = BTreeMap::new();
+        for (index, call) in calls.iter().enumerate() {
+            let piece = self.pieces.of_call[index];
+            if matches!(call.action, Said::Append(_)) && is_open(&self.pieces.all[piece as usize]) {
+                open.entry(piece).or_default().0.push(index);
             }
+        }
+        for (piece, place) in &self.places {
+            if let Some((_, places)) = open.get_mut(piece) {
+                places.push(*place);
+            }
+        }
+        for (piece, (appends, places)) in &open {
+            let piece = &self.pieces.all[*piece as usize];
             // Every way for the appends of this text alone …
             let mut ways: Vec<Vec<(usize, usize)>> = vec![Vec::new()];
             for append in appends {
@@ -228,10 +250,9 @@ impl Contents {
                 }
             }
             // … that leaves no place which was read and that nobody took: that is impossible anyway.
-            let by_put = |place: &(u32, u32)| place.0 == NOTHING && pieces.put[piece];
             ways.retain(|way| {
                 let covered = |place: usize| way.iter().any(|(_, taken)| *taken == place);
-                (0..places.len()).all(|place| by_put(&places[place]) || covered(place))
+                (0..places.len()).all(|place| piece.by_put(&places[place]) || covered(place))
             });
             if ways.is_empty() {
                 ways.push(Vec::new());
@@ -250,6 +271,6 @@ impl Contents {
                 })
                 .collect();
         }
-        Some((certain, choices))
+        Some(choices)
     }
 }

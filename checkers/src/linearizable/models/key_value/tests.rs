@@ -3,6 +3,7 @@ use std::path::Path;
 use schism_history::{Builder, Kind, Process, Random, Record, Table, Values};
 use serde_json::{Value, json};
 
+use super::appends::{Mistake, as_registers_with};
 use super::*;
 use crate::linearizable::call::NEVER;
 use crate::linearizable::models::acknowledgement::parsing::{problem, table, unknown};
@@ -293,7 +294,12 @@ struct Texts {
     next: u32,
     /// Of ten requests, how many repeat a text, or use one that begins with another.
     unclear: u64,
+    /// What the texts begin with: where it is long, their first eight bytes say little.
+    stem: &'static str,
 }
+
+/// Short, as long as the first eight bytes, longer, and one that ends with what fills up short texts.
+const STEMS: [&str; 5] = ["", "", "-------", "----------", "-\0"];
 
 impl Texts {
     fn content(text: &str) -> Content {
@@ -308,9 +314,10 @@ impl Simulated<KeyValue> for Texts {
 
     fn request(&mut self, random: &mut Random, _: usize) -> Option<Action> {
         self.next += 1;
+        let stem = self.stem;
         let text = match random.below(10) < self.unclear {
-            true => format!("{}{}", random.below(3), ["", ".", ".", "."][random.below(4) as usize]),
-            false => format!("{}.", self.next),
+            true => format!("{stem}{}{}", random.below(3), ["", ".", ".", "."][random.below(4) as usize]),
+            false => format!("{stem}{}.", self.next),
         };
         match random.below(20) {
             0..8 => None,
@@ -346,7 +353,7 @@ impl Simulated<KeyValue> for Texts {
             (0, [most @ .., _]) => most.concat(),
             (1, [first, second, rest @ ..]) => [&[*second, *first], rest].concat().concat(),
             (2, [_, rest @ ..]) => rest.concat(),
-            _ => text + &format!("{}.", 1 + random.below(u64::from(self.next))),
+            _ => text + &format!("{}{}.", self.stem, 1 + random.below(u64::from(self.next))),
         };
         match lie.is_empty() {
             true => Action::Get(Content { id: ValueId::NULL, value: State::Absent }),
@@ -355,23 +362,30 @@ impl Simulated<KeyValue> for Texts {
     }
 }
 
+/// A history of a key to which texts are appended.
+fn texts(random: &mut Random, unclear: u64) -> Vec<Call<Action>> {
+    let stem = random.pick(&STEMS).copied().unwrap_or_default();
+    let mut object = Texts { map: KeyValue::default(), held: State::Absent, next: 0, unclear, stem };
+    let shape = Shape::draw(random, 9);
+    let mut calls = simulate(random, &mut object, shape);
+    if random.below(3) == 0 {
+        jolt(random, &mut calls);
+    }
+    calls
+}
+
 #[test]
 fn appended_texts_that_tell_themselves_apart_are_a_register() {
     let mut random = Random::new(21, "appended texts");
     let (mut verdicts, mut refused, mut chosen) = ([0_u32; 2], 0, 0);
     for _ in 0..120_000 {
         let unclear = [0, 2, 8][random.below(3) as usize];
-        let mut object = Texts { map: KeyValue::default(), held: State::Absent, next: 0, unclear };
-        let shape = Shape::draw(&mut random, 9);
-        let mut calls = simulate(&mut random, &mut object, shape);
-        if random.below(3) == 0 {
-            jolt(&mut random, &mut calls);
-        }
-        let Some(registers) = object.map.as_registers(&calls) else {
+        let calls = texts(&mut random, unclear);
+        let Some(registers) = NULL.as_registers(&calls) else {
             refused += 1;
             continue;
         };
-        let expected = brute_force(&object.map, &calls);
+        let expected = brute_force(&NULL, &calls);
         verdicts[usize::from(expected)] += 1;
         let register = registers.iter().any(|register| brute_force(&Register, register));
         chosen += usize::from(registers.len() > 1);
@@ -381,4 +395,105 @@ fn appended_texts_that_tell_themselves_apart_are_a_register() {
         verdicts.iter().all(|count| *count > 10_000) && refused > 1_000 && chosen > 2_000,
         "{verdicts:?} {refused} {chosen}"
     );
+}
+
+#[test]
+fn every_mistake_about_appended_texts_is_found() {
+    let mut missed = vec![
+        Mistake::PutIsForgotten,
+        Mistake::FirstAppendTookIt,
+        Mistake::OnlyTheHeads,
+        Mistake::BeginningsAreFine,
+        Mistake::ReadShowsTheLast,
+    ];
+    let mut random = Random::new(22, "mistakes about appended texts");
+    for _ in 0..400_000 {
+        let calls = texts(&mut random, 3);
+        let said: Vec<_> = calls.iter().map(Call::said).collect();
+        let mut expected = None;
+        missed.retain(|mistake| {
+            let Some(registers) = as_registers_with(&said, |call, _| calls[call].action.text(), *mistake)
+            else {
+                return true;
+            };
+            let register = registers.iter().any(|register| brute_force(&Register, register));
+            register == *expected.get_or_insert_with(|| brute_force(&NULL, &calls))
+        });
+        if missed.is_empty() {
+            return;
+        }
+    }
+    panic!("the comparison does not notice {missed:?}");
+}
+
+/// Random operations of a few processes on one key, in every form and with every outcome, a few of them malformed.
+fn any_table(random: &mut Random) -> Table {
+    let mut builder = Builder::new();
+    let domain =
+        [json!("a"), json!("b"), json!("b"), json!("ab"), json!(""), json!(null), json!([1]), json!(2)];
+    // Mostly texts, as otherwise little comes of appends.
+    let most = [2, 3, 4, 6, 8][random.below(5) as usize];
+    let names = ["get", "get", "put", "append", "append", "delete", "cas"];
+    let known = [4, 7][random.below(2) as usize];
+    let keyed = random.below(2) == 0;
+    let mut open: Vec<Option<(&str, Value)>> = vec![None; 3];
+    for _ in 0..24 {
+        let process = random.below(3) as usize;
+        let mut any = || domain[random.below(most) as usize].clone();
+        let (one, other) = (any(), any());
+        let (kind, f, value) = match open[process].take() {
+            None => {
+                let f = names[random.below(known) as usize];
+                let rest = match f {
+                    "get" | "delete" => json!(null),
+                    "cas" => json!([one, other]),
+                    _ => one,
+                };
+                let argument = if keyed { rest } else { json!(["k", rest]) };
+                open[process] = Some((f, argument.clone()));
+                (Kind::Invoke, f, argument)
+            }
+            Some((f, argument)) => {
+                let result = match f {
+                    "get" if keyed => one,
+                    "get" => json!(["k", one]),
+                    _ if random.below(60) == 0 => json!("malformed"),
+                    _ => argument,
+                };
+                match random.below(10) {
+                    0 => (Kind::Fail, f, result),
+                    _ => (Kind::Ok, f, result),
+                }
+            }
+        };
+        let key = if keyed { builder.values().int(1).unwrap() } else { ValueId::ABSENT };
+        let value = builder.values().json(&value).unwrap();
+        let (process, error) = (Process::Client(process as u64), ValueId::ABSENT);
+        builder
+            .push(&Record { process, kind, f, key, value, time: None, index: None, node: None, error })
+            .unwrap();
+    }
+    builder.finish()
+}
+
+#[test]
+fn rows_are_the_same_registers_as_the_calls_that_they_are() {
+    let mut random = Random::new(23, "rows");
+    let (mut same, mut appended, mut refused) = (0, 0, 0);
+    for _ in 0..30_000 {
+        let table = any_table(&mut random);
+        let map = [NULL, EMPTY][random.below(2) as usize];
+        let rows: Vec<u32> = (0..table.rows().len() as u32).collect();
+        let direct = map.rows_as_registers(&table, &rows);
+        let calls = objects::calls(&map, &table, &rows);
+        let expected = calls.as_ref().ok().and_then(|calls| map.as_registers(calls));
+        assert_eq!(direct, expected, "{:#?}", table.views().collect::<Vec<_>>());
+        let appends = |call: &Call<Action>| matches!(call.action, Action::Append(_));
+        match direct {
+            Some(_) if calls.is_ok_and(|calls| calls.iter().any(appends)) => appended += 1,
+            Some(_) => same += 1,
+            None => refused += 1,
+        }
+    }
+    assert!(same > 500 && appended > 500 && refused > 500, "{same} {appended} {refused}");
 }
