@@ -33,7 +33,8 @@ use parts::Found;
 use reductions::Reductions;
 use search::{End, Search};
 
-/// Configurations that the search depth first visits, and some for each call, before one breadth first is tried.
+/// Configurations that the search depth first visits, and [`Search::patience`] for each return that it passes, before one breadth first
+/// is tried.
 const PATIENCE: u64 = 4096;
 
 /// The name in results.
@@ -135,12 +136,14 @@ fn search_whole<S: Specification>(
         return depth_first(specification, calls, budget, reductions, end);
     }
     // Mostly an order is found at once.
-    let visits = if reductions.always_layers() { 0 } else { PATIENCE.saturating_add(4 * calls.len() as u64) };
-    let few = Budget { visits: visits.min(budget.visits), ..budget.clone() };
-    let (answer, order, mut stats) = depth_first(specification, calls, few, reductions, end);
-    if !matches!(answer, Answer::Unknown(Exhausted::Visits, _)) || visits >= budget.visits {
+    let patience = if reductions.always_layers() { 0 } else { PATIENCE };
+    let mut search = Search::new(specification, calls, reductions, budget.clone());
+    search.patience = Some(patience);
+    let (answer, order, mut stats) = found(&mut search, end);
+    if !matches!(answer, Answer::Unknown(Exhausted::Visits, _)) || search.visited() > budget.visits {
         return (answer, order, stats);
     }
+    drop(search);
     let left = |stats: &Stats| Budget {
         visits: budget.visits - stats.configurations.min(budget.visits),
         ..budget.clone()
@@ -168,7 +171,10 @@ fn depth_first<S: Specification>(
     reductions: Reductions,
     end: u32,
 ) -> Found {
-    let mut search = Search::new(specification, calls, reductions, budget);
+    found(&mut Search::new(specification, calls, reductions, budget), end)
+}
+
+fn found<S: Specification>(search: &mut Search<'_, S>, end: u32) -> Found {
     let (answer, order) = match search.run(search.returns_before(end)) {
         End::Found => (Answer::Linearizable, Some(indices(&search.order))),
         End::Nothing(rank) => (Answer::impossible(search.call(rank)), None),

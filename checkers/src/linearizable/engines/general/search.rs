@@ -90,6 +90,8 @@ pub(super) struct Search<'s, S: Specification> {
     meter: Meter,
     reductions: Reductions,
     components: Components,
+    /// If it is to give up as soon as it has visited more configurations than this, and two for each return that it has passed.
+    pub patience: Option<u64>,
     wide: bool,
     /// The most bytes held.
     pub peak: usize,
@@ -133,6 +135,7 @@ impl<'s, S: Specification> Search<'s, S> {
             meter: Meter::new(budget),
             reductions,
             components,
+            patience: None,
             wide: schedule.width > BITS || reductions.always_wide(),
             peak: 0,
             schedule,
@@ -391,6 +394,9 @@ impl<'s, S: Specification> Search<'s, S> {
             }
         }
         self.peak = self.peak.max(bytes);
+        if self.patience.is_some_and(|patience| self.visited() >= patience + 2 * u64::from(self.farthest)) {
+            return Err(Exhausted::Visits);
+        }
         self.meter.spend(1, bytes)
     }
 
