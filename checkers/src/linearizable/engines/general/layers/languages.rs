@@ -258,8 +258,6 @@ impl Languages {
     pub fn retain<'r>(&mut self, roots: impl Iterator<Item = &'r mut u32>) {
         let roots: Vec<&mut u32> = roots.collect();
         let mut live = vec![false; self.nodes.len()];
-        live[NONE as usize] = true;
-        live[START as usize] = true;
         roots.iter().for_each(|root| live[**root as usize] = true);
         // What follows was there first, so it has the smaller number.
         for number in (0..self.nodes.len()).rev() {

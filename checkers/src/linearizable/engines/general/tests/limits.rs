@@ -1,11 +1,13 @@
 //! Budgets, many open calls, long histories, and orders that are wrong.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::super::super::super::budget::Exhausted;
-use super::toys::{CounterAction, QueueAction, RegisterAction};
+use super::super::super::super::testing::{Shape, simulate};
+use super::toys::{CounterAction, QueueAction, RegisterAction, Running, StackAction};
 use super::*;
 
 fn call<A>(action: A, invoked: u32, returned: u32) -> Call<A> {
@@ -120,6 +122,63 @@ fn a_million_calls_are_no_problem() {
     calls.push(call(RegisterAction::Read(9), 3_000_000, 3_000_001));
     let (answer, ..) = search(&Register, &calls, Budget::UNLIMITED, Reductions::ALL);
     assert_eq!(answer, Answer::impossible(calls.len() - 1));
+}
+
+/// Long histories whose states differ for long by what was written at the same time: a search that takes up one order after the other
+/// does not come to an end.
+#[test]
+fn orders_that_show_late_do_not_multiply() {
+    let mut random = Random::new(9, "late");
+    let shape = Shape { calls: 4000, processes: 5, crash_percent: 0, lie_percent: 0 };
+    let few = |stats: Stats| assert!(stats.configurations < 100_000 && stats.bytes < 16 << 20, "{stats:?}");
+    let map = Map { keys: true, whole: 1 };
+    let calls = simulate(&mut random, &mut Running(&map, map.initial()), shape);
+    let (answer, order, stats) = search(&map, &calls, Budget::visits(1_000_000), Reductions::ALL);
+    assert_eq!(answer, Answer::Linearizable);
+    assert_eq!(replay(&map, &calls, &order.unwrap()), Ok(()));
+    few(stats);
+    let mut sequence = Vec::new();
+    // Nine of ten at first go in, and later nine of ten come out.
+    for place in 0..2000 {
+        let inserts = random.below(10) < if place < 1000 { 9 } else { 1 };
+        sequence.push((inserts, random.below(3) as u32));
+    }
+    // Each is open while the next three are.
+    let open = |place: usize| (2 * place as u32, 2 * place as u32 + 7);
+    let (mut line, mut pile) = (VecDeque::new(), Vec::new());
+    let (mut queue, mut stack) = (Vec::new(), Vec::new());
+    for (place, (inserts, value)) in sequence.into_iter().enumerate() {
+        let (invoked, returned) = open(place);
+        if inserts {
+            line.push_back(value);
+            pile.push(value);
+            queue.push(call(QueueAction::Enqueue(value), invoked, returned));
+            stack.push(call(StackAction::Push(value), invoked, returned));
+        } else {
+            let (first, last) = (line.pop_front(), pile.pop());
+            let (dequeue, pop) = match first.zip(last) {
+                Some((first, last)) => (QueueAction::Dequeue(Some(first)), StackAction::Pop(Some(last))),
+                None => (QueueAction::Empty, StackAction::Empty),
+            };
+            queue.push(call(dequeue, invoked, returned));
+            stack.push(call(pop, invoked, returned));
+        }
+    }
+    for lie in [false, true] {
+        if lie {
+            queue.push(call(QueueAction::Dequeue(Some(9)), 5000, 5001));
+            stack.push(call(StackAction::Pop(Some(9)), 5000, 5001));
+        }
+        let culprit = queue.len() - 1;
+        let expected = if lie { Answer::impossible(culprit) } else { Answer::Linearizable };
+        let budget = || Budget::visits(1_000_000);
+        let (answer, _, stats) = search(&Queue { values: 3 }, &queue, budget(), Reductions::ALL);
+        assert_eq!(answer, expected);
+        few(stats);
+        let (answer, _, stats) = search(&Stack { values: 3 }, &stack, budget(), Reductions::ALL);
+        assert_eq!(answer, expected);
+        few(stats);
+    }
 }
 
 #[test]
