@@ -394,10 +394,13 @@ impl<'s, S: Specification> Search<'s, S> {
             }
         }
         self.peak = self.peak.max(bytes);
-        if self.patience.is_some_and(|patience| self.visited() >= patience + 2 * u64::from(self.farthest)) {
-            return Err(Exhausted::Visits);
+        self.meter.spend(1, bytes)?;
+        match self.patience {
+            Some(patience) if self.visited() > patience + 2 * u64::from(self.farthest) => {
+                Err(Exhausted::Visits)
+            }
+            _ => Ok(()),
         }
-        self.meter.spend(1, bytes)
     }
 
     fn bytes(&self) -> usize {

@@ -191,16 +191,25 @@ impl<A: Clone + Eq + Hash> Layers<A> {
         }
         let end = self.schedule.returned[window.at as usize];
         for kind in 0..self.schedule.kinds.len() {
-            let mut members = self.schedule.members(kind);
+            let members = self.schedule.members(kind);
             let action = self.schedule.kinds[kind].0;
             // The kinds come in order of their first invocation.
             if self.schedule.unknown[members.start as usize].1 > end {
                 break;
             }
-            let Some(first) = members.find(|member| !self.crashed.contains(configuration.crashed, *member))
-            else {
+            // Those that are used come first.
+            let (mut first, mut after) = (members.start, members.end);
+            while first < after {
+                let middle = first + (after - first) / 2;
+                if self.crashed.contains(configuration.crashed, middle) {
+                    first = middle + 1;
+                } else {
+                    after = middle;
+                }
+            }
+            if first == members.end {
                 continue;
-            };
+            }
             if self.schedule.unknown[first as usize].1 > end
                 || self.equal_waits(window, configuration, window.open.len(), action)
             {
