@@ -35,6 +35,15 @@ impl Budget {
     /// No limit.
     pub const UNLIMITED: Self = Self { deadline: None, bytes: usize::MAX, visits: u64::MAX, cancelled: None };
 
+    /// Half of the time and of the visits that are left.
+    pub fn half(self) -> Self {
+        let deadline = self.deadline.map(|(deadline, granted)| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            (deadline - left / 2, granted)
+        });
+        Self { deadline, visits: self.visits / 2, ..self }
+    }
+
     /// Only the count of visits is limited.
     pub fn visits(visits: u64) -> Self {
         Self { visits, ..Self::UNLIMITED }

@@ -36,7 +36,7 @@ use schism_history::{Table, ValueId};
 
 pub use model::{Model, UnknownModel};
 pub use select::{Engine, UnknownEngine};
-pub use specification::{Misfit, Removal, Specification};
+pub use specification::{Edit, Misfit, Removal, Specification};
 pub use witness::Witness;
 
 use crate::{CheckResult, Progress};

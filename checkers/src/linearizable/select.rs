@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
 
 use super::budget::Budget;
 use super::call::{Answer, Call, Decision};
@@ -99,7 +98,7 @@ impl<A> Engines<'_, A> {
         let Some(just_in_time) = self.just_in_time else { return (self.search)(calls, budget) };
         // Breadth-first is bounded by what is open at once, depth-first finds an order sooner where there are many. Neither is always
         // the better one, so the second gets what the first leaves.
-        let first = just_in_time(calls, half(budget.clone()));
+        let first = just_in_time(calls, budget.clone().half());
         if !is_unknown(&first) {
             return first;
         }
@@ -113,13 +112,4 @@ impl<A> Engines<'_, A> {
 
 fn is_unknown(decision: &Decision) -> bool {
     matches!(decision.answer, Answer::Unknown(..))
-}
-
-/// Half of the time and of the visits that are left.
-fn half(budget: Budget) -> Budget {
-    let deadline = budget.deadline.map(|(deadline, granted)| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        (deadline - left / 2, granted)
-    });
-    Budget { deadline, visits: budget.visits / 2, ..budget }
 }

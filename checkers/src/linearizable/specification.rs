@@ -65,6 +65,24 @@ pub trait Specification: Send + Sync {
         ValueId::ABSENT
     }
 
+    /// Which component of the state `action` is about, if the state is a family of components that have nothing to do with each other and
+    /// the action sees and changes this one alone: an element of a set, but not a look at the whole set. A promise:
+    /// actions of different components can be exchanged wherever they stand side by side, and a history in which every action has a
+    /// component is checked component by component. `None` is always right. Unlike [`part`](Self::part), this may
+    /// differ from action to action, so that an object can have both kinds.
+    fn component(&self, action: &Self::Action) -> Option<u32> {
+        let _ = action;
+        None
+    }
+
+    /// What `action` does to the state, if every state is a sequence of elements, which is empty at first, and the action an edit at one of its
+    /// ends. A promise that [`branch`](Self::branch) gives just the same states; for all actions or for none. The search can then
+    /// hold whole sets of states as one.
+    fn edit(&self, action: &Self::Action) -> Option<Edit> {
+        let _ = action;
+        None
+    }
+
     /// How the proof of a violation may leave this operation out. The more can be left out, the smaller the proof.
     fn removal(&self, action: &Self::Action) -> Removal {
         if self.observes(action) { Removal::Alone } else { Removal::Never }
@@ -77,6 +95,27 @@ pub trait Specification: Send + Sync {
         let _ = action;
         None
     }
+}
+
+/// What an action does to a sequence of elements, which are known by numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Adds this element.
+    Push(u32),
+    /// Takes out the element that was added last, which is this one.
+    TakeNewest(u32),
+    /// Takes out the element that was added first, which is this one.
+    TakeOldest(u32),
+    /// Takes out the element that was added last, if there is any.
+    TakeNewestIfAny,
+    /// Takes out the element that was added first, if there is any.
+    TakeOldestIfAny,
+    /// Sees that the element that was added last is this one.
+    SeeNewest(u32),
+    /// Sees that the element that was added first is this one.
+    SeeOldest(u32),
+    /// Sees that there is none.
+    SeeEmpty,
 }
 
 /// What can be left out of a history so that every legal order of it is still a legal order of what is left. (Then, if what is

@@ -18,7 +18,7 @@ use schism_history::{ValueId, View};
 
 use super::collection::{Action, Names};
 use super::persistent::List;
-use crate::linearizable::specification::{Misfit, Removal, Specification};
+use crate::linearizable::specification::{Edit, Misfit, Removal, Specification};
 
 /// A queue, first in, first out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,8 +144,23 @@ impl Specification for FifoQueue {
         Some(state.sequence().into_iter().map(Action::Insert).collect())
     }
 
+    /// Most states share all but one element with the one they came from.
+    fn bytes(&self, state: &Line) -> usize {
+        size_of_val(state) + List::BYTES_A_VALUE
+    }
+
     fn observes(&self, action: &Action) -> bool {
         action.observes()
+    }
+
+    fn edit(&self, action: &Action) -> Option<Edit> {
+        Some(match action {
+            Action::Insert(value) => Edit::Push(value.raw()),
+            Action::Remove(value) => Edit::TakeOldest(value.raw()),
+            Action::RemoveAny => Edit::TakeOldestIfAny,
+            Action::Peek(value) => Edit::SeeOldest(value.raw()),
+            Action::Empty => Edit::SeeEmpty,
+        })
     }
 
     fn removal(&self, action: &Action) -> Removal {

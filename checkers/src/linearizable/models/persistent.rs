@@ -44,6 +44,9 @@ impl List {
         Self { head: self.head.as_ref().and_then(|node| node.next.clone()) }
     }
 
+    /// Bytes that one more value takes, with the two counters of its node.
+    pub const BYTES_A_VALUE: usize = size_of::<Node>() + 2 * size_of::<usize>();
+
     /// All values, from the first.
     pub fn iter(&self) -> impl Iterator<Item = ValueId> {
         std::iter::successors(self.head.as_deref(), |node| node.next.as_deref()).map(|node| node.value)

@@ -14,10 +14,11 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 use schism_history::{Datum, ValueId, View};
 
 use super::super::specification::{Misfit, Specification};
+use super::members::{self, Members};
 
 /// The model of a set that starts empty.
 #[derive(Debug, Default)]
@@ -43,6 +44,7 @@ pub enum SetAction {
 #[derive(Clone, Debug)]
 pub struct Elements {
     sorted: Arc<[ValueId]>,
+    /// As [`Members::sum`].
     hash: u64,
     repeats: bool,
 }
@@ -59,9 +61,8 @@ impl Elements {
 
     fn of_sorted(sorted: Arc<[ValueId]>) -> Self {
         let repeats = sorted.windows(2).any(|pair| pair[0] == pair[1]);
-        let mut hasher = FxHasher::default();
-        sorted.hash(&mut hasher);
-        Self { hash: hasher.finish(), sorted, repeats }
+        let hash = members::sum(sorted.iter().map(|element| element.raw()));
+        Self { hash, sorted, repeats }
     }
 
     /// The elements, ascending.
@@ -77,26 +78,6 @@ impl Elements {
     /// Whether the element is among them.
     pub fn has(&self, element: ValueId) -> bool {
         self.sorted.binary_search(&element).is_ok()
-    }
-
-    fn with(&self, element: ValueId) -> Self {
-        match self.sorted.binary_search(&element) {
-            Ok(_) => self.clone(),
-            Err(place) => {
-                let (before, after) = self.sorted.split_at(place);
-                Self::of_sorted(before.iter().chain([&element]).chain(after).copied().collect())
-            }
-        }
-    }
-
-    fn without(&self, element: ValueId) -> Self {
-        match self.sorted.binary_search(&element) {
-            Ok(place) => {
-                let (before, after) = self.sorted.split_at(place);
-                Self::of_sorted(before.iter().chain(&after[1..]).copied().collect())
-            }
-            Err(_) => self.clone(),
-        }
     }
 }
 
@@ -116,10 +97,10 @@ impl Hash for Elements {
 
 impl Specification for Set {
     type Action = SetAction;
-    type State = Elements;
+    type State = Members;
 
-    fn initial(&self) -> Elements {
-        Elements::new(&[])
+    fn initial(&self) -> Members {
+        Members::default()
     }
 
     fn action(&self, operation: &View<'_>) -> Result<Option<SetAction>, Misfit> {
@@ -169,16 +150,42 @@ impl Specification for Set {
         }))
     }
 
-    fn step(&self, state: &Elements, action: &SetAction) -> Option<Elements> {
+    fn step(&self, state: &Members, action: &SetAction) -> Option<Members> {
         match action {
             SetAction::Add(element, changed) => {
-                changed.is_none_or(|changed| changed != state.has(*element)).then(|| state.with(*element))
+                let present = state.has(element.raw());
+                changed
+                    .is_none_or(|changed| changed != present)
+                    .then(|| if present { state.clone() } else { state.toggled(element.raw()) })
             }
             SetAction::Remove(element, changed) => {
-                changed.is_none_or(|changed| changed == state.has(*element)).then(|| state.without(*element))
+                let present = state.has(element.raw());
+                changed
+                    .is_none_or(|changed| changed == present)
+                    .then(|| if present { state.toggled(element.raw()) } else { state.clone() })
             }
-            SetAction::Contains(element, present) => (state.has(*element) == *present).then(|| state.clone()),
-            SetAction::Read(all) => (!all.repeats && all == state).then(|| state.clone()),
+            SetAction::Contains(element, present) => {
+                (state.has(element.raw()) == *present).then(|| state.clone())
+            }
+            SetAction::Read(all) => {
+                let same = !all.repeats
+                    && (all.hash, all.sorted.len()) == (state.sum(), state.len())
+                    && all.sorted.iter().all(|element| state.has(element.raw()));
+                same.then(|| state.clone())
+            }
+        }
+    }
+
+    fn bytes(&self, state: &Members) -> usize {
+        state.bytes()
+    }
+
+    fn component(&self, action: &SetAction) -> Option<u32> {
+        match action {
+            SetAction::Add(element, _) | SetAction::Remove(element, _) | SetAction::Contains(element, _) => {
+                Some(element.raw())
+            }
+            SetAction::Read(_) => None,
         }
     }
 
@@ -281,7 +288,6 @@ mod tests {
         let mut values = schism_history::Values::new();
         let seven = values.int(7).unwrap();
         let model = Set::default();
-        assert_eq!(model.step(&Elements::new(&[seven]), &read), None);
-        assert_eq!(model.step(&Elements::new(&[seven, seven]), &read), None);
+        assert_eq!(model.step(&model.initial().toggled(seven.raw()), &read), None);
     }
 }

@@ -16,7 +16,7 @@ use schism_history::View;
 
 use super::collection::{Action, Names};
 use super::persistent::List;
-use crate::linearizable::specification::{Misfit, Removal, Specification};
+use crate::linearizable::specification::{Edit, Misfit, Removal, Specification};
 
 /// A stack.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,8 +58,23 @@ impl Specification for Stack {
         Some(actions)
     }
 
+    /// Most states share all but one element with the one they came from.
+    fn bytes(&self, state: &List) -> usize {
+        size_of_val(state) + List::BYTES_A_VALUE
+    }
+
     fn observes(&self, action: &Action) -> bool {
         action.observes()
+    }
+
+    fn edit(&self, action: &Action) -> Option<Edit> {
+        Some(match action {
+            Action::Insert(value) => Edit::Push(value.raw()),
+            Action::Remove(value) => Edit::TakeNewest(value.raw()),
+            Action::RemoveAny => Edit::TakeNewestIfAny,
+            Action::Peek(value) => Edit::SeeNewest(value.raw()),
+            Action::Empty => Edit::SeeEmpty,
+        })
     }
 
     fn removal(&self, action: &Action) -> Removal {

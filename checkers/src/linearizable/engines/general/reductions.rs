@@ -4,7 +4,7 @@
 //! against an independent brute force. Terms: a call is *required* if it took effect for certain, *crashed* if its outcome is
 //! unknown. It is *idle* in a state if it can happen there and leaves just that state. A *continuation* of a configuration is an
 //! order of further calls that is legal and passes some later return in time. Every proof turns a continuation into another one that
-//! passes through the same states and returns; none makes the number of crashed calls in it larger. So the proofs hold together, for a
+//! passes the same returns, and that of all but one through the same states; none makes the number of crashed calls in it larger. So the proofs hold together, for a
 //! continuation with the fewest crashed calls, and they hold for every prefix of the history, on which the culprit rests.
 
 /// Which reductions are in force.
@@ -52,6 +52,19 @@ pub(crate) struct Reductions {
     pub no_useless_crashed: bool,
     /// **Dominance**: at `DeadEnds::holds`.
     pub dominance: bool,
+    /// **Components** (`Specification::component`). If every call has one, each component is searched by itself: at `parts`. Otherwise, if
+    /// the call that returns has one, and so has every open call that has not taken effect, only calls of that component
+    /// are tried: a persistent set (Godefroid, 1996) that the model's promise makes certain.
+    ///
+    /// Proof. Every call before the one that returns, in a continuation, is open now. Take the first of them that is about the component of
+    /// the one that returns; there is one, namely that one at the latest. What comes before it is about other components, so
+    /// that it can be exchanged with each, up to the front. The number of crashed calls stays as it is.
+    ///
+    /// The continuation then passes through other states. So an action must not be taken for an observer by its looks: the proof of that needs
+    /// the very states. Only what the model promises to be one counts, if any action has a component.
+    pub components: bool,
+    /// **All orders at once**, where the states are sequences and a search depth first takes long: at `layers`.
+    pub layers: bool,
     /// **What helps the returning call first.** Of the calls to try before the one that returns, first those after which that one can
     /// happen. A matter of order only: all others follow.
     pub helpers_first: bool,
@@ -61,6 +74,9 @@ pub(crate) struct Reductions {
     /// Numbers the sets of open calls, however few.
     #[cfg(test)]
     pub wide_always: bool,
+    /// Searches breadth first, where that is possible, before it searches depth first.
+    #[cfg(test)]
+    pub layers_always: bool,
     /// A mistake on purpose, to see that the tests find it.
     #[cfg(test)]
     pub sabotage: Sabotage,
@@ -75,11 +91,15 @@ impl Reductions {
         no_idle_crashed: true,
         no_useless_crashed: true,
         dominance: true,
+        components: true,
+        layers: true,
         helpers_first: true,
         #[cfg(test)]
         trim_always: false,
         #[cfg(test)]
         wide_always: false,
+        #[cfg(test)]
+        layers_always: false,
         #[cfg(test)]
         sabotage: Sabotage::None,
     };
@@ -101,6 +121,15 @@ impl Reductions {
     pub fn trims_always(&self) -> bool {
         #[cfg(test)]
         return self.trim_always;
+        #[cfg(not(test))]
+        false
+    }
+
+    /// Whether to begin breadth first where that is possible; never, outside the tests of this crate.
+    #[inline]
+    pub fn always_layers(&self) -> bool {
+        #[cfg(test)]
+        return self.layers_always;
         #[cfg(not(test))]
         false
     }
@@ -149,6 +178,18 @@ pub(crate) enum Sabotage {
     CacheForgetsCrashed,
     /// At a quiescent cut, the cache forgets which crashed calls were used.
     CutForgetsCrashed,
+    /// Components are searched one by one, and their orders merged by invocation alone.
+    MergedByInvocation,
+    /// Calls of other components are left out even if some call concerns the whole state.
+    ComponentsBesidesTheWhole,
+    /// So they are if a crashed call concerns the whole state.
+    ComponentsBesidesTheCrashed,
+    /// Of several orders of the same calls, only the states of the first are kept.
+    OneOrderOnly,
+    /// Fewer crashed calls make others needless, whatever their states.
+    FewerCallsDominate,
+    /// A return is passed whether or not its call took effect.
+    ReturnsUnmet,
     /// Only what helps is tried.
     HelpersOnly,
     /// Of several states an action can leave, only the first is tried.
@@ -159,7 +200,7 @@ pub(crate) enum Sabotage {
 
 #[cfg(test)]
 impl Sabotage {
-    pub const ALL: [Sabotage; 17] = [
+    pub const ALL: [Sabotage; 23] = [
         Sabotage::IdleAtOnce,
         Sabotage::NobodyConfirms,
         Sabotage::MaybeIdleAtOnce,
@@ -174,6 +215,12 @@ impl Sabotage {
         Sabotage::CacheForgetsOpen,
         Sabotage::CacheForgetsCrashed,
         Sabotage::CutForgetsCrashed,
+        Sabotage::MergedByInvocation,
+        Sabotage::ComponentsBesidesTheWhole,
+        Sabotage::ComponentsBesidesTheCrashed,
+        Sabotage::OneOrderOnly,
+        Sabotage::FewerCallsDominate,
+        Sabotage::ReturnsUnmet,
         Sabotage::HelpersOnly,
         Sabotage::FirstOutcomeOnly,
         Sabotage::OnlyTheReturning,

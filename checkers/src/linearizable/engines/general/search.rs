@@ -6,6 +6,7 @@ use super::super::super::budget::{Budget, Exhausted, Meter};
 use super::super::super::call::Call;
 use super::super::super::specification::Specification;
 use super::cache::{Configuration, DeadEnds};
+use super::components::{Component, Components};
 use super::reductions::{Reductions, Sabotage};
 use super::schedule::{Schedule, Window};
 use super::sets::{self, Sets};
@@ -55,6 +56,8 @@ struct Frame {
     /// The state before the crashed call that led here, if the next call must show that it made a difference.
     before: Option<u32>,
     phase: Phase,
+    /// The calls of which component need to be tried.
+    component: Component,
     /// Which call is next: a place in the window, then a kind of crashed calls.
     candidate: u32,
     /// Which of the states it can leave is next.
@@ -86,6 +89,9 @@ pub(super) struct Search<'s, S: Specification> {
     farthest: u32,
     meter: Meter,
     reductions: Reductions,
+    components: Components,
+    /// If it is to give up as soon as it has visited more configurations than this, and two for each return that it has passed.
+    pub patience: Option<u64>,
     wide: bool,
     /// The most bytes held.
     pub peak: usize,
@@ -109,13 +115,14 @@ impl<'s, S: Specification> Search<'s, S> {
         budget: Budget,
     ) -> Self {
         let schedule = Schedule::new(calls, &reductions);
+        let components = Components::new(specification, &schedule, &reductions);
         let manner = |action| match reductions.observers_at_once {
             true if specification.observes(action) => Manner::Promised,
-            true => Manner::Unmoving,
-            false => Manner::Mover,
+            true if !components.any() => Manner::Unmoving,
+            _ => Manner::Mover,
         };
         Self {
-            states: States::new(specification),
+            states: States::new(specification, calls.len()),
             slots: Sets::new(schedule.width),
             crashed: Sets::new(schedule.unknown.len()),
             dead: DeadEnds::new(schedule.returns(), reductions),
@@ -127,6 +134,8 @@ impl<'s, S: Specification> Search<'s, S> {
             farthest: 0,
             meter: Meter::new(budget),
             reductions,
+            components,
+            patience: None,
             wide: schedule.width > BITS || reductions.always_wide(),
             peak: 0,
             schedule,
@@ -138,9 +147,9 @@ impl<'s, S: Specification> Search<'s, S> {
         self.meter.visited()
     }
 
-    /// How many calls return.
-    pub fn returns(&self) -> u32 {
-        self.schedule.returns()
+    /// How many calls return before this position.
+    pub fn returns_before(&self, end: u32) -> u32 {
+        self.schedule.returned.partition_point(|returned| *returned < end) as u32
     }
 
     /// Which of the calls given has this rank.
@@ -273,11 +282,31 @@ impl<'s, S: Specification> Search<'s, S> {
                 order: self.order.len() as u32,
                 before: before.filter(|_| quiet && self.reductions.no_useless_crashed),
                 phase: Phase::Returning,
+                component: self.only_component(&configuration),
                 candidate: 0,
                 outcome: 0,
             });
         }
         false
+    }
+
+    /// The component of the call that returns, if no open call is about more than one.
+    fn only_component(&self, configuration: &Configuration) -> Component {
+        if !self.components.any() {
+            return Component::WHOLE;
+        }
+        let action = |rank: u32| self.schedule.action[rank as usize];
+        let returning = self.components.of(action(configuration.at));
+        let whole = |rank: &u32| {
+            self.components.of(action(*rank)) == Component::WHOLE && !self.is_taken(configuration, *rank)
+        };
+        let end = self.schedule.returned[configuration.at as usize];
+        let hindered = returning == Component::WHOLE
+            || (self.window.open.iter().any(whole)
+                && !self.reductions.sabotaged(Sabotage::ComponentsBesidesTheWhole))
+            || (self.components.crashed_whole < end
+                && !self.reductions.sabotaged(Sabotage::ComponentsBesidesTheCrashed));
+        if hindered { Component::WHOLE } else { returning }
     }
 
     fn is_taken(&self, configuration: &Configuration, rank: u32) -> bool {
@@ -365,7 +394,13 @@ impl<'s, S: Specification> Search<'s, S> {
             }
         }
         self.peak = self.peak.max(bytes);
-        self.meter.spend(1, bytes)
+        self.meter.spend(1, bytes)?;
+        match self.patience {
+            Some(patience) if self.visited() > patience + 2 * u64::from(self.farthest) => {
+                Err(Exhausted::Visits)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn bytes(&self) -> usize {

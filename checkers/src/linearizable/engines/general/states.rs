@@ -18,8 +18,11 @@ pub(super) enum Effect {
     Several,
 }
 
-/// Places of the memory of transitions.
+/// The most places of the memory of transitions.
 const REMEMBERED: usize = 1 << 14;
+
+/// Places of it for each call: a short history does not meet more transitions than that at a time.
+const REMEMBERED_A_CALL: usize = 4;
 
 /// Numbers the states, and remembers transitions where computing them again would cost more.
 pub(super) struct States<'s, S: Specification> {
@@ -36,10 +39,13 @@ pub(super) struct States<'s, S: Specification> {
 }
 
 impl<'s, S: Specification> States<'s, S> {
-    /// Only the initial state, number 0.
-    pub fn new(specification: &'s S) -> Self {
+    /// Only the initial state, number 0, for a history of so many calls.
+    pub fn new(specification: &'s S, calls: usize) -> Self {
         // A state that owns nothing on the heap is as quickly computed as looked up.
-        let remembered = if std::mem::needs_drop::<S::State>() { REMEMBERED } else { 0 };
+        let remembered = match std::mem::needs_drop::<S::State>() {
+            true => calls.saturating_mul(REMEMBERED_A_CALL).min(REMEMBERED).next_power_of_two(),
+            false => 0,
+        };
         let mut states = Self {
             specification,
             states: Vec::new(),
@@ -75,7 +81,8 @@ impl<'s, S: Specification> States<'s, S> {
 
     /// What the action, known by this number, does in a state.
     pub fn effect(&mut self, state: u32, number: u32, action: &S::Action) -> Effect {
-        let place = tag(u64::from(state) << 32 | u64::from(number)) as usize & (REMEMBERED - 1);
+        let place =
+            tag(u64::from(state) << 32 | u64::from(number)) as usize & self.remembered.len().wrapping_sub(1);
         if let Some((known, same, effect)) = self.remembered.get(place)
             && (*known, *same) == (state, number)
             && *effect != Effect::Several

@@ -16,7 +16,7 @@ struct Simulation {
     removes: u64,
     /// Of ten acknowledgements, how many say whether anything changed.
     changed: u64,
-    set: Elements,
+    set: <Set as Specification>::State,
 }
 
 impl Simulation {
@@ -29,7 +29,7 @@ impl Simulation {
             contains: random.below(4),
             removes: [0, 2, 3][random.below(3) as usize],
             changed: [0, 4, 10][random.below(3) as usize],
-            set: Elements::new(&[]),
+            set: Set::default().initial(),
         }
     }
 }
@@ -54,13 +54,15 @@ impl Simulated<Set> for Simulation {
     }
 
     fn perform(&mut self, _random: &mut Random, request: &SetAction) -> Option<SetAction> {
+        let has = |element: &ValueId| self.set.has(element.raw());
         let action = match request {
-            SetAction::Read(_) => SetAction::Read(self.set.clone()),
-            SetAction::Contains(element, _) => SetAction::Contains(*element, self.set.has(*element)),
-            SetAction::Add(element, says) => SetAction::Add(*element, says.map(|_| !self.set.has(*element))),
-            SetAction::Remove(element, says) => {
-                SetAction::Remove(*element, says.map(|_| self.set.has(*element)))
+            SetAction::Read(_) => {
+                let all: Vec<ValueId> = self.elements.iter().copied().filter(has).collect();
+                SetAction::Read(Elements::new(&all))
             }
+            SetAction::Contains(element, _) => SetAction::Contains(*element, has(element)),
+            SetAction::Add(element, says) => SetAction::Add(*element, says.map(|_| !has(element))),
+            SetAction::Remove(element, says) => SetAction::Remove(*element, says.map(|_| has(element))),
         };
         self.set = Set::default().step(&self.set, &action).unwrap();
         Some(action)
@@ -221,7 +223,7 @@ fn one_busy_element_is_decided() {
             contains: 3,
             removes: 5,
             changed: [0, 3, 5][random.below(3) as usize],
-            set: Elements::new(&[]),
+            set: Set::default().initial(),
         };
         let mut calls = simulate(&mut random, &mut object, shape);
         for _ in 0..random.below(6) {

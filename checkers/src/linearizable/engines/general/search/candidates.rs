@@ -3,6 +3,7 @@
 use super::super::super::super::budget::Exhausted;
 use super::super::super::super::specification::Specification;
 use super::super::cache::Configuration;
+use super::super::components::Component;
 use super::super::reductions::Sabotage;
 use super::super::states::Effect;
 use super::{Child, Frame, Phase, Search};
@@ -143,6 +144,7 @@ impl<S: Specification> Search<'_, S> {
         };
         let action = self.schedule.action[*rank as usize];
         let skip = self.is_taken(&frame.configuration, *rank)
+            || self.is_elsewhere(frame, action)
             || (self.reductions.earliest_deadline_first && self.equal_first(frame, place, action))
             || self.reductions.sabotaged(Sabotage::OnlyTheReturning)
             || (self.reductions.sabotaged(Sabotage::CrashedBeforeRequired)
@@ -164,6 +166,11 @@ impl<S: Specification> Search<'_, S> {
             return self.window.open.iter().skip(place + 1).any(waits);
         }
         self.window.open.iter().take(place).any(waits)
+    }
+
+    /// Whether the action is about another component than those that need to be tried.
+    fn is_elsewhere(&self, frame: &Frame, action: u32) -> bool {
+        frame.component != Component::WHOLE && frame.component != self.components.of(action)
     }
 
     fn crashed_candidate(&self, frame: &Frame, kind: usize) -> Option<(u32, Source)> {
@@ -190,6 +197,7 @@ impl<S: Specification> Search<'_, S> {
             }
         }
         let skip = low == members.end
+            || self.is_elsewhere(frame, action)
             || !is_open(low)
             || (self.reductions.earliest_deadline_first
                 && !self.reductions.sabotaged(Sabotage::CrashedBeforeRequired)

@@ -1,11 +1,12 @@
 //! Budgets, many open calls, long histories, and orders that are wrong.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::super::super::super::budget::Exhausted;
-use super::toys::{CounterAction, QueueAction, RegisterAction};
+use super::toys::{CounterAction, MapAction, QueueAction, RegisterAction, StackAction};
 use super::*;
 
 fn call<A>(action: A, invoked: u32, returned: u32) -> Call<A> {
@@ -119,6 +120,83 @@ fn a_million_calls_are_no_problem() {
     // The last read sees what nobody wrote.
     calls.push(call(RegisterAction::Read(9), 3_000_000, 3_000_001));
     let (answer, ..) = search(&Register, &calls, Budget::UNLIMITED, Reductions::ALL);
+    assert_eq!(answer, Answer::impossible(calls.len() - 1));
+}
+
+/// Long histories whose states differ for long by what was written at the same time: a search that takes up one order after the other
+/// does not come to an end.
+#[test]
+fn orders_that_show_late_do_not_multiply() {
+    let mut random = Random::new(9, "late");
+    let few = |stats: Stats| assert!(stats.configurations < 100_000 && stats.bytes < 16 << 20, "{stats:?}");
+    let mut sequence = Vec::new();
+    // Nine of ten at first go in, and later nine of ten come out.
+    for place in 0..2000 {
+        let inserts = random.below(10) < if place < 1000 { 9 } else { 1 };
+        sequence.push((inserts, random.below(3) as u32));
+    }
+    // Each is open while the next three are.
+    let open = |place: usize| (2 * place as u32, 2 * place as u32 + 7);
+    let (mut line, mut pile) = (VecDeque::new(), Vec::new());
+    let (mut queue, mut stack) = (Vec::new(), Vec::new());
+    for (place, (inserts, value)) in sequence.into_iter().enumerate() {
+        let (invoked, returned) = open(place);
+        if inserts {
+            line.push_back(value);
+            pile.push(value);
+            queue.push(call(QueueAction::Enqueue(value), invoked, returned));
+            stack.push(call(StackAction::Push(value), invoked, returned));
+        } else {
+            let (first, last) = (line.pop_front(), pile.pop());
+            let (dequeue, pop) = match first.zip(last) {
+                Some((first, last)) => (QueueAction::Dequeue(Some(first)), StackAction::Pop(Some(last))),
+                None => (QueueAction::Empty, StackAction::Empty),
+            };
+            queue.push(call(dequeue, invoked, returned));
+            stack.push(call(pop, invoked, returned));
+        }
+    }
+    for lie in [false, true] {
+        if lie {
+            queue.push(call(QueueAction::Dequeue(Some(9)), 5000, 5001));
+            stack.push(call(StackAction::Pop(Some(9)), 5000, 5001));
+        }
+        let culprit = queue.len() - 1;
+        let expected = if lie { Answer::impossible(culprit) } else { Answer::Linearizable };
+        let budget = || Budget::visits(1_000_000);
+        let (answer, _, stats) = search(&Queue { values: 3 }, &queue, budget(), Reductions::ALL);
+        assert_eq!(answer, expected);
+        few(stats);
+        let (answer, _, stats) = search(&Stack { values: 3 }, &stack, budget(), Reductions::ALL);
+        assert_eq!(answer, expected);
+        few(stats);
+    }
+}
+
+#[test]
+fn components_do_not_multiply() {
+    // Of each key two values are put at once, and in the end the one is there that returned first. To undo the order of one key is
+    // to undo all that came after it, unless the keys are searched one by one.
+    let mut calls = Vec::new();
+    for key in 0..40 {
+        let start = 4 * key;
+        calls.push(call(MapAction::Put(key, 0), start, start + 2));
+        calls.push(call(MapAction::Put(key, 1), start + 1, start + 3));
+    }
+    for key in 0..40 {
+        calls.push(call(MapAction::Get(key, Some(0)), 200 + 2 * key, 201 + 2 * key));
+    }
+    let map = Map { keys: true, whole: 0 };
+    let (answer, order, _) = search(&map, &calls, Budget::visits(1000), Reductions::ALL);
+    assert_eq!(answer, Answer::Linearizable);
+    assert_eq!(replay(&map, &calls, &order.unwrap()), Ok(()));
+    let together = Reductions { components: false, ..Reductions::ALL };
+    let (answer, ..) = search(&map, &calls, Budget::visits(1000), together);
+    assert!(matches!(answer, Answer::Unknown(Exhausted::Visits, _)), "{answer:?}");
+    // The first culprit of all keys, though the search meets that of the first key before.
+    calls[80].action = MapAction::Get(0, Some(2));
+    calls.push(call(MapAction::Get(7, Some(2)), 190, 191));
+    let (answer, ..) = search(&map, &calls, Budget::visits(1000), Reductions::ALL);
     assert_eq!(answer, Answer::impossible(calls.len() - 1));
 }
 

@@ -14,7 +14,7 @@ use super::super::super::testing::brute_force;
 use super::super::super::witness::replay;
 use super::reductions::Sabotage;
 use super::*;
-use toys::{Bag, Counter, Map, Queue, Register, Toy};
+use toys::{Bag, Counter, Map, Queue, Register, Stack, Toy};
 
 /// Every reduction alone, all but each, none and all; and all with the rare paths taken always.
 fn variants() -> Vec<Reductions> {
@@ -26,16 +26,19 @@ fn variants() -> Vec<Reductions> {
         no_idle_crashed: false,
         no_useless_crashed: false,
         dominance: false,
+        components: false,
+        layers: false,
         helpers_first: false,
         ..all
     };
-    let set: [fn(&mut Reductions) -> &mut bool; 7] = [
+    let set: [fn(&mut Reductions) -> &mut bool; 8] = [
         |reductions| &mut reductions.observers_at_once,
         |reductions| &mut reductions.crashed_in_order,
         |reductions| &mut reductions.earliest_deadline_first,
         |reductions| &mut reductions.no_idle_crashed,
         |reductions| &mut reductions.no_useless_crashed,
         |reductions| &mut reductions.dominance,
+        |reductions| &mut reductions.components,
         |reductions| &mut reductions.helpers_first,
     ];
     let mut variants = vec![
@@ -43,6 +46,8 @@ fn variants() -> Vec<Reductions> {
         Reductions { trim_always: true, ..all },
         Reductions { trim_always: true, ..none },
         Reductions { wide_always: true, ..all },
+        Reductions { layers_always: true, ..all },
+        Reductions { layers_always: true, layers: true, ..none },
         Reductions { wide_always: true, trim_always: true, ..none },
     ];
     for switch in set {
@@ -74,7 +79,10 @@ where
     match answer {
         Answer::Linearizable => {
             assert!(expected, "no order fits: {}", context());
-            assert_eq!(replay(toy, calls, &order.unwrap()), Ok(()), "{}", context());
+            match order {
+                Some(order) => assert_eq!(replay(toy, calls, &order), Ok(()), "{}", context()),
+                None => assert!(reductions.layers_always, "no order: {}", context()),
+            }
         }
         Answer::Impossible(contradiction) => {
             assert!(!expected, "an order fits: {}", context());
@@ -133,7 +141,34 @@ fn counters_agree_with_brute_force() {
 
 #[test]
 fn maps_agree_with_brute_force() {
-    compare(&Map, "map", 60_000, 8);
+    compare(&Map { keys: false, whole: 1 }, "map", 60_000, 8);
+}
+
+#[test]
+fn components_agree_with_brute_force() {
+    for whole in [0, 1, 3] {
+        compare(&Map { keys: true, whole }, "components", 40_000, 9);
+    }
+}
+
+#[test]
+fn stacks_agree_with_brute_force() {
+    compare(&Stack { values: 2 }, "stack", 40_000, 9);
+    compare(&Stack { values: 4 }, "stack", 40_000, 9);
+}
+
+/// Every history breadth first.
+#[test]
+fn layers_agree_with_brute_force() {
+    let mut random = Random::new(6, "layers");
+    let reductions = Reductions { layers_always: true, ..Reductions::ALL };
+    for _ in 0..60_000 {
+        let (queue, stack) = (Queue { values: 3 }, Stack { values: 3 });
+        let calls = toys::history(&queue, &mut random, 9);
+        check(&queue, &calls, reductions, brute_force(&queue, &calls));
+        let calls = toys::history(&stack, &mut random, 9);
+        check(&stack, &calls, reductions, brute_force(&stack, &calls));
+    }
 }
 
 /// Whether the comparison sees that something is wrong.
@@ -154,18 +189,25 @@ fn every_planted_mistake_is_found() {
         .iter()
         .map(|sabotage| Reductions {
             sabotage: *sabotage,
+            layers_always: matches!(
+                sabotage,
+                Sabotage::OneOrderOnly | Sabotage::FewerCallsDominate | Sabotage::ReturnsUnmet
+            ),
             trim_always: *sabotage == Sabotage::CutForgetsCrashed,
             ..Reductions::ALL
         })
         .collect();
     let mut random = Random::new(2, "sabotage");
     for round in 0..400_000 {
-        let noticed = match round % 5 {
+        let noticed = match round % 8 {
             0 => is_noticed(&Register, &mut random, &missed),
             1 => is_noticed(&Queue { values: 2 }, &mut random, &missed),
             2 => is_noticed(&Bag, &mut random, &missed),
             3 => is_noticed(&Counter, &mut random, &missed),
-            _ => is_noticed(&Map, &mut random, &missed),
+            4 => is_noticed(&Map { keys: false, whole: 1 }, &mut random, &missed),
+            5 => is_noticed(&Stack { values: 2 }, &mut random, &missed),
+            6 => is_noticed(&Map { keys: true, whole: 0 }, &mut random, &missed),
+            _ => is_noticed(&Map { keys: true, whole: 2 }, &mut random, &missed),
         };
         let mut noticed = noticed.iter();
         missed.retain(|_| !noticed.next().unwrap());

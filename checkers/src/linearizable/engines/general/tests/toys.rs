@@ -6,7 +6,7 @@ use std::hash::Hash;
 use schism_history::{Random, View};
 
 use super::super::super::super::call::Call;
-use super::super::super::super::specification::{Misfit, Specification};
+use super::super::super::super::specification::{Edit, Misfit, Specification};
 use super::super::super::super::testing::{Shape, Simulated, jolt, simulate};
 
 /// A specification that can invent requests. A request is an action whose result nobody knows yet.
@@ -128,6 +128,7 @@ pub enum QueueAction {
     Enqueue(u32),
     /// `None`: nobody knows what.
     Dequeue(Option<u32>),
+    Peek(u32),
     Empty,
 }
 
@@ -145,10 +146,20 @@ impl Specification for Queue {
             // A dequeue of unknown result may have found nothing.
             QueueAction::Dequeue(None) => Some(state.get(1..).unwrap_or_default().to_vec()),
             QueueAction::Dequeue(Some(value)) => (state.first() == Some(&value)).then(|| state[1..].to_vec()),
+            QueueAction::Peek(value) => (state.first() == Some(&value)).then(|| state.clone()),
         }
     }
     fn bytes(&self, state: &Vec<u32>) -> usize {
         size_of_val(state) + state.capacity() * 4
+    }
+    fn edit(&self, action: &QueueAction) -> Option<Edit> {
+        Some(match *action {
+            QueueAction::Enqueue(value) => Edit::Push(value),
+            QueueAction::Dequeue(Some(value)) => Edit::TakeOldest(value),
+            QueueAction::Dequeue(None) => Edit::TakeOldestIfAny,
+            QueueAction::Peek(value) => Edit::SeeOldest(value),
+            QueueAction::Empty => Edit::SeeEmpty,
+        })
     }
 }
 
@@ -156,6 +167,7 @@ impl Toy for Queue {
     fn ask(&self, random: &mut Random) -> QueueAction {
         match random.below(3) {
             0 => QueueAction::Enqueue(random.below(self.values) as u32),
+            1 if random.below(4) == 0 => QueueAction::Peek(0),
             _ => QueueAction::Dequeue(None),
         }
     }
@@ -168,15 +180,99 @@ impl Toy for Queue {
         let action = match (*request, state.first()) {
             (QueueAction::Enqueue(value), _) => QueueAction::Enqueue(value),
             (_, None) => QueueAction::Empty,
+            (QueueAction::Peek(_), Some(first)) => QueueAction::Peek(*first),
             (_, Some(first)) => QueueAction::Dequeue(Some(*first)),
         };
         Some((action, self.step(state, &action)?))
+    }
+    fn unknown(&self, request: &QueueAction) -> Option<QueueAction> {
+        (!matches!(request, QueueAction::Peek(_))).then_some(*request)
     }
     fn lie(&self, random: &mut Random, action: QueueAction) -> QueueAction {
         match action {
             QueueAction::Enqueue(_) => action,
             QueueAction::Dequeue(_) if random.below(3) == 0 => QueueAction::Empty,
+            QueueAction::Peek(_) => QueueAction::Peek(random.below(self.values) as u32),
             _ => QueueAction::Dequeue(Some(random.below(self.values) as u32)),
+        }
+    }
+}
+
+/// A stack, last in, first out.
+pub struct Stack {
+    pub values: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StackAction {
+    Push(u32),
+    /// `None`: nobody knows what.
+    Pop(Option<u32>),
+    Peek(u32),
+    Empty,
+}
+
+impl Specification for Stack {
+    type Action = StackAction;
+    type State = Vec<u32>;
+    no_history!();
+    fn initial(&self) -> Vec<u32> {
+        Vec::new()
+    }
+    fn step(&self, state: &Vec<u32>, action: &StackAction) -> Option<Vec<u32>> {
+        let rest = || state[..state.len().saturating_sub(1)].to_vec();
+        match *action {
+            StackAction::Push(value) => Some([&state[..], &[value]].concat()),
+            StackAction::Empty => state.is_empty().then(Vec::new),
+            // A pop of unknown result may have found nothing.
+            StackAction::Pop(None) => Some(rest()),
+            StackAction::Pop(Some(value)) => (state.last() == Some(&value)).then(rest),
+            StackAction::Peek(value) => (state.last() == Some(&value)).then(|| state.clone()),
+        }
+    }
+    fn edit(&self, action: &StackAction) -> Option<Edit> {
+        Some(match *action {
+            StackAction::Push(value) => Edit::Push(value),
+            StackAction::Pop(Some(value)) => Edit::TakeNewest(value),
+            StackAction::Pop(None) => Edit::TakeNewestIfAny,
+            StackAction::Peek(value) => Edit::SeeNewest(value),
+            StackAction::Empty => Edit::SeeEmpty,
+        })
+    }
+}
+
+impl Toy for Stack {
+    fn ask(&self, random: &mut Random) -> StackAction {
+        match random.below(7) {
+            0..3 => StackAction::Push(random.below(self.values) as u32),
+            3 => StackAction::Peek(0),
+            _ => StackAction::Pop(None),
+        }
+    }
+    fn answer(
+        &self,
+        _: &mut Random,
+        state: &Vec<u32>,
+        request: &StackAction,
+    ) -> Option<(StackAction, Vec<u32>)> {
+        let action = match (*request, state.last()) {
+            (StackAction::Push(value), _) => StackAction::Push(value),
+            (_, None) => StackAction::Empty,
+            (StackAction::Peek(_), Some(last)) => StackAction::Peek(*last),
+            (_, Some(last)) => StackAction::Pop(Some(*last)),
+        };
+        Some((action, self.step(state, &action)?))
+    }
+    fn unknown(&self, request: &StackAction) -> Option<StackAction> {
+        (!matches!(request, StackAction::Peek(_))).then_some(*request)
+    }
+    fn lie(&self, random: &mut Random, action: StackAction) -> StackAction {
+        let value = random.below(self.values) as u32;
+        match action {
+            StackAction::Push(_) => action,
+            StackAction::Pop(_) if random.below(3) == 0 => StackAction::Empty,
+            StackAction::Peek(_) => StackAction::Peek(value),
+            _ => StackAction::Pop(Some(value)),
         }
     }
 }
@@ -340,7 +436,12 @@ impl Toy for Counter {
 }
 
 /// A map with operations that change nothing in most states: what looks like an observer and is none.
-pub struct Map;
+pub struct Map {
+    /// Whether it says which actions are about one key.
+    pub keys: bool,
+    /// Of seven operations, how many clear it or ask for its size.
+    pub whole: u64,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MapAction {
@@ -348,6 +449,7 @@ pub enum MapAction {
     Remove(u32),
     Get(u32, Option<u32>),
     Clear,
+    Size(usize),
 }
 
 impl Specification for Map {
@@ -365,18 +467,33 @@ impl Specification for Map {
             MapAction::Get(key, value) if state.get(&key) != value.as_ref() => return None,
             MapAction::Get(..) => {}
             MapAction::Clear => next.clear(),
+            MapAction::Size(size) if state.len() != size => return None,
+            MapAction::Size(_) => {}
         }
         Some(next)
+    }
+    fn observes(&self, action: &MapAction) -> bool {
+        self.keys && matches!(action, MapAction::Get(..) | MapAction::Size(_))
+    }
+    fn component(&self, action: &MapAction) -> Option<u32> {
+        match *action {
+            MapAction::Put(key, _) | MapAction::Remove(key) | MapAction::Get(key, _) => {
+                self.keys.then_some(key)
+            }
+            MapAction::Clear | MapAction::Size(_) => None,
+        }
     }
 }
 
 impl Toy for Map {
     fn ask(&self, random: &mut Random) -> MapAction {
-        let (key, value) = (random.below(2) as u32, random.below(2) as u32);
-        match random.below(6) {
+        let (key, value) = (random.below(3) as u32, random.below(2) as u32);
+        if random.below(7) < self.whole {
+            return [MapAction::Clear, MapAction::Size(0)][random.below(2) as usize];
+        }
+        match random.below(5) {
             0 | 1 => MapAction::Put(key, value),
             2 => MapAction::Remove(key),
-            3 => MapAction::Clear,
             _ => MapAction::Get(key, None),
         }
     }
@@ -388,16 +505,18 @@ impl Toy for Map {
     ) -> Option<(MapAction, Self::State)> {
         let action = match *request {
             MapAction::Get(key, _) => MapAction::Get(key, state.get(&key).copied()),
+            MapAction::Size(_) => MapAction::Size(state.len()),
             other => other,
         };
         Some((action, self.step(state, &action)?))
     }
     fn unknown(&self, request: &MapAction) -> Option<MapAction> {
-        (!matches!(request, MapAction::Get(..))).then_some(*request)
+        (!matches!(request, MapAction::Get(..) | MapAction::Size(_))).then_some(*request)
     }
     fn lie(&self, random: &mut Random, action: MapAction) -> MapAction {
         match action {
             MapAction::Get(key, _) => MapAction::Get(key, [None, Some(0), Some(1)][random.below(3) as usize]),
+            MapAction::Size(_) => MapAction::Size(random.below(4) as usize),
             other => other,
         }
     }
