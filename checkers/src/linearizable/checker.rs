@@ -17,6 +17,9 @@ use super::witness::{self, Witness};
 use super::{CheckError, EXPLAINED, Options};
 use crate::{CheckResult, Validity, Violation};
 
+/// The part of the time budget that the explanations have, if the decision left less.
+const GRACE: u32 = 10;
+
 /// Decides one object.
 pub(super) type Decide<'d, S> = dyn Fn(&[Call<<S as Specification>::Action>], Budget) -> Decision + Sync + 'd;
 /// Explains one object that failed.
@@ -77,6 +80,10 @@ impl<S: Specification> Checker<'_, S> {
             .collect();
         // The clearest can only be known once all are explained; a bound on their number bounds the time.
         let explained = &failing[..failing.len().min(4 * EXPLAINED)];
+        // What the decision left of the time; some, if it left none, since a violation without evidence is of little use.
+        let deadline = budget
+            .deadline
+            .map(|(deadline, granted)| (deadline.max(Instant::now() + granted / GRACE), granted));
         let explain = |(object, contradiction): &(usize, &Contradiction)| {
             let rows = objects.rows(*object);
             let calls = objects::calls(self.specification, table, rows).unwrap_or_default();
@@ -92,6 +99,7 @@ impl<S: Specification> Checker<'_, S> {
                 contradiction,
                 decide,
                 sharing,
+                deadline,
             })
         };
         let mut violations: Vec<Violation> = pool.install(|| explained.par_iter().map(explain).collect());

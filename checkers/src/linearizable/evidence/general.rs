@@ -6,7 +6,7 @@ use super::super::budget::Budget;
 use super::super::call::{Call, NEVER};
 use super::super::engines::general::longest_order;
 use super::super::specification::Specification;
-use super::minimal::{self, Core};
+use super::minimal::{self, Before, Core};
 use super::words::{began, between, capital, ended, short, short_key};
 use super::{Failure, orders};
 use crate::Violation;
@@ -19,13 +19,11 @@ const LISTED: usize = 24;
 
 /// The contradiction in the history of an object that an engine found impossible.
 pub(in super::super) fn explain<S: Specification>(failure: &Failure<'_, S>) -> Violation {
-    let Failure { specification, table, calls, contradiction, .. } = *failure;
-    let core = minimal::core(specification, table, calls, contradiction, failure.decide, failure.sharing);
-    tell(failure, &core)
+    tell(failure, &minimal::core(failure))
 }
 
 /// Says what the contradiction is.
-pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> Violation {
+pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core<S>) -> Violation {
     let Failure { specification, table, calls, .. } = *failure;
     let row = |call: usize| calls.get(call).map_or(0, |call| call.source);
     let view = |call: usize| table.view(row(call) as usize);
@@ -47,8 +45,10 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
     if count > LISTED {
         explanation.push(format!("… and {} more.", count - LISTED));
     }
-    if let Some((count, first)) = core.undone {
-        explanation.push(restarted(count, &view(first)));
+    match core.before {
+        Before::Nothing => {}
+        Before::Undone { count, first } => explanation.push(undone(count, &view(first))),
+        Before::Anything { count, first, .. } => explanation.push(in_any_state(count, &view(first))),
     }
     explanation.extend(gaps(&culprit, &core.calls, &view));
     if count > LISTED
@@ -68,7 +68,17 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
 }
 
 /// Why what was over before the first of them began is not shown.
-fn restarted(count: usize, first: &View<'_>) -> String {
+fn in_any_state(count: usize, first: &View<'_>) -> String {
+    let operations = if count == 1 { "operation that was" } else { "operations that were" };
+    let them = if count == 1 { "it" } else { "they" };
+    format!(
+        "The {count} {operations} over before {} do not matter: there is no such order in whatever state {them} left the object.",
+        began(first)
+    )
+}
+
+/// The same, if they came to nothing.
+fn undone(count: usize, first: &View<'_>) -> String {
     let operations = if count == 1 { "operation that was" } else { "operations that were" };
     let them = if count == 1 { "it" } else { "they" };
     format!(

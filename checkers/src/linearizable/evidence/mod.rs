@@ -10,7 +10,10 @@ pub(super) mod key_value;
 mod minimal;
 mod orders;
 pub(super) mod register;
+pub(super) mod set;
 mod words;
+
+use std::time::{Duration, Instant};
 
 use schism_history::{OPEN, Table, ValueId, View};
 
@@ -34,6 +37,8 @@ pub(super) struct Failure<'a, S: Specification> {
     pub decide: &'a Decide<'a, S>,
     /// How many objects are explained, which share the effort.
     pub sharing: usize,
+    /// When to stop looking for a smaller contradiction, and what was granted.
+    pub deadline: Option<(Instant, Duration)>,
 }
 
 /// The violation that consists of these rows: the culprit first, the others as they were invoked, each once.

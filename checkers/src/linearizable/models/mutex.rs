@@ -58,6 +58,10 @@ impl Specification for Mutex {
         }
     }
 
+    fn states(&self, _actions: &[Action]) -> Option<Vec<bool>> {
+        Some(vec![false, true])
+    }
+
     fn balance(&self, action: &Action) -> Option<i64> {
         Some(match action {
             Action::Acquire => 1,

@@ -219,6 +219,7 @@ fn planted_mistakes_are_noticed() {
         Sabotage::UnknownIsNever,
         Sabotage::RungsAreSteps,
         Sabotage::LookAtReturn,
+        Sabotage::CompletesTwice,
     ] {
         let mut random = Random::new(8, "counter");
         let noticed = (0..20_000).any(|_| {
