@@ -67,6 +67,12 @@ pub trait Specification: Send + Sync {
         None
     }
 
+    /// How far the state is from the initial one, where [`balance`](Self::balance) measures that.
+    fn distance(&self, state: &Self::State) -> Option<i64> {
+        let _ = state;
+        None
+    }
+
     /// Which of several independent objects the operation concerns, beyond the key in the history. Objects are checked one by one, which
     /// is as exact as checking them together (Herlihy and Wing, 1990) and much faster. An operation on several objects at once forbids it.
     fn part(&self, operation: &View<'_>) -> ValueId {

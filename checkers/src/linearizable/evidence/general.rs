@@ -1,5 +1,7 @@
 //! The words for a contradiction of any model.
 
+use std::collections::BTreeMap;
+
 use schism_history::{Outcome, View};
 
 use super::super::budget::Budget;
@@ -45,10 +47,11 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core<S>) -
     if count > LISTED {
         explanation.push(format!("… and {} more.", count - LISTED));
     }
-    match core.before {
-        Before::Nothing => {}
-        Before::Undone { count, first } => explanation.push(undone(count, &view(first))),
-        Before::Anything { count, first, .. } => explanation.push(in_any_state(count, &view(first))),
+    if let Before::Left { over, first, sum, .. } = &core.before {
+        explanation.push(left_out(over, &view(*first), *sum, &view));
+    }
+    if !core.is_minimal {
+        explanation.push("Not all of them may be needed: the search for fewer was cut short.".to_owned());
     }
     explanation.extend(gaps(&culprit, &core.calls, &view));
     if count > LISTED
@@ -62,29 +65,42 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core<S>) -
         ));
     }
     let shown: Vec<Call<S::Action>> = core.calls.iter().map(|call| calls[*call].clone()).collect();
-    explanation.extend(describe_orders(specification, &shown, |call| view(core.calls[call])));
+    let starts = match &core.before {
+        Before::Left { sum: None, states, .. } => states.clone(),
+        Before::Left { .. } | Before::Nothing => vec![specification.initial()],
+    };
+    explanation.extend(describe_orders(specification, starts, &shown, |call| view(core.calls[call])));
     let rows = core.calls.iter().map(|call| row(*call)).collect();
     super::violation(table, failure.key, row(core.culprit), rows, summary, explanation)
 }
 
 /// Why what was over before the first of them began is not shown.
-fn in_any_state(count: usize, first: &View<'_>) -> String {
-    let operations = if count == 1 { "operation that was" } else { "operations that were" };
-    let them = if count == 1 { "it" } else { "they" };
-    format!(
-        "The {count} {operations} over before {} do not matter: there is no such order in whatever state {them} left the object.",
-        began(first)
-    )
-}
-
-/// The same, if they came to nothing.
-fn undone(count: usize, first: &View<'_>) -> String {
-    let operations = if count == 1 { "operation that was" } else { "operations that were" };
-    let them = if count == 1 { "it" } else { "they" };
-    format!(
-        "The {count} {operations} over before {} do not matter: taken together {them} left everything as it was at first.",
-        began(first)
-    )
+fn left_out<'t>(
+    over: &[usize],
+    first: &View<'_>,
+    sum: Option<i64>,
+    view: &impl Fn(usize) -> View<'t>,
+) -> String {
+    let count = over.len();
+    let (operations, do_not, them) = match count {
+        1 => ("operation that was", "does not", "it"),
+        _ => ("operations that were", "do not", "they"),
+    };
+    let begin = format!("The {count} {operations} over before {}", began(first));
+    match sum {
+        None => format!("{begin} {do_not} matter: no order fits, in whatever state {them} left the object."),
+        Some(0) => {
+            format!("{begin} {do_not} matter: taken together {them} left everything as it was at first.")
+        }
+        Some(_) => {
+            let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+            for call in over {
+                *kinds.entry(view(*call).f().to_owned()).or_default() += 1;
+            }
+            let kinds: Vec<String> = kinds.iter().map(|(f, count)| format!("{count} {f}")).collect();
+            format!("{begin} matter only by their number: {}.", kinds.join(", "))
+        }
+    }
 }
 
 /// What was over before the culprit began.
@@ -101,6 +117,7 @@ fn gaps<'t>(culprit: &View<'t>, calls: &[usize], view: &impl Fn(usize) -> View<'
 /// The longest legal orders, as sentences.
 pub(super) fn describe_orders<'t, S: Specification>(
     specification: &S,
+    starts: Vec<S::State>,
     calls: &[Call<S::Action>],
     view: impl Fn(usize) -> View<'t>,
 ) -> Vec<String> {
@@ -108,7 +125,7 @@ pub(super) fn describe_orders<'t, S: Specification>(
         return Vec::new();
     }
     let required = calls.iter().filter(|call| call.returned != NEVER).count();
-    orders::longest(specification, calls)
+    orders::longest(specification, starts, calls)
         .iter()
         .filter(|order| !order.is_empty())
         .map(|order| {

@@ -62,6 +62,10 @@ impl Specification for Mutex {
         Some(vec![false, true])
     }
 
+    fn distance(&self, taken: &bool) -> Option<i64> {
+        Some(i64::from(*taken))
+    }
+
     fn balance(&self, action: &Action) -> Option<i64> {
         Some(match action {
             Action::Acquire => 1,

@@ -1,5 +1,6 @@
 use schism_history::Random;
 
+use super::super::super::call::NEVER;
 use super::super::super::models::counter::Counter;
 use super::super::super::specification::Specification;
 use super::super::super::testing::{Shape, Simulated, brute_force, jolt, simulate};

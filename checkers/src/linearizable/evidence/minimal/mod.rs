@@ -18,7 +18,7 @@ mod window;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::super::call::{Call, Contradiction, NEVER};
+use super::super::call::{Contradiction, NEVER};
 use super::super::specification::{Removal, Specification};
 use super::Failure;
 use past::{Past, Trials};
@@ -59,10 +59,9 @@ pub(super) struct Core<S: Specification> {
 pub(super) enum Before<T> {
     /// The beginning of the history.
     Nothing,
-    /// So many calls, over before the call (an index into all of them) began, which taken together left the object as it was at first.
-    Undone { count: usize, first: usize },
-    /// So many calls, over before the call (an index into all of them) began. It does not matter in which of the states they left the object.
-    Anything { count: usize, first: usize, states: Vec<T> },
+    /// These calls, over before the call `first` began. It does not matter in which of the states they left the object; if there is a
+    /// sum, only of those in which they and some that were open can have left it if that is what they add up to.
+    Left { over: Vec<usize>, first: usize, sum: Option<i64>, states: Vec<T> },
 }
 
 /// Finds it.
@@ -188,12 +187,10 @@ fn flat(units: &[Unit]) -> Vec<usize> {
     kept
 }
 
-/// Since when a history is impossible.
-enum Since<'a, S: Specification> {
-    /// Since the object was as at first.
-    Undone(u32),
-    /// Since then, in whatever state the object was.
-    Anything(u32, Window<'a, S>),
+/// Since when a history is impossible, whatever was before.
+struct Since<'a, S: Specification> {
+    begin: u32,
+    window: Window<'a, S>,
 }
 
 struct Shrink<'a, S: Specification> {
@@ -210,11 +207,11 @@ impl<'a, S: Specification> Shrink<'a, S> {
     fn is_impossible(&mut self, kept: &[usize], freed: &[usize]) -> bool {
         let limit = if freed.is_empty() { TRIAL } else { FREED_TRIAL };
         match &self.since {
-            Some(Since::Anything(begin, window)) => {
-                let trial = self.past.window(kept, freed, *begin, self.end);
+            Some(Since { begin, window }) => {
+                let trial = self.past.window(kept, freed, (*begin, self.end), window.sums);
                 self.trials.is_impossible_in(window, &trial, limit)
             }
-            Some(Since::Undone(_)) | None => {
+            None => {
                 let trial = self.past.trial(kept, freed, self.end);
                 self.trials.contradiction(&trial, limit).is_some()
             }
@@ -268,39 +265,75 @@ impl<'a, S: Specification> Shrink<'a, S> {
 
     /// Leaves out what was over before some moment, if that does not matter.
     fn since_when(&mut self, units: Vec<Unit>) -> Vec<Unit> {
-        if let Some(latest) = self.window(&units) {
-            self.since = Some(latest);
-        } else if let Some(begin) = self.restart(&units) {
-            self.since = Some(Since::Undone(begin));
+        let kept = flat(&units);
+        let Ok(place) = kept.binary_search(&self.culprit) else { return units };
+        // The clearest first: in any state; as at first; and only if there is no such moment, with a sum that has to be believed.
+        let moments: Vec<usize> = (0..=place).rev().collect();
+        self.since = self.latest(&kept, &moments, None);
+        // What is freed may have happened at any time, and is in no sum.
+        if self.since.is_none()
+            && self.freed.is_empty()
+            && let Some(sums) = self.sums(&kept[..=place])
+        {
+            let even: Vec<usize> = moments.iter().copied().filter(|place| sums[*place] == 0).collect();
+            self.since = self.latest(&kept, &even, Some(&sums));
+            if self.since.is_none() {
+                self.since = self.latest(&kept, &moments, Some(&sums));
+            }
         }
-        let Some(Since::Undone(begin) | Since::Anything(begin, _)) = self.since else { return units };
+        let Some(Since { begin, .. }) = self.since else { return units };
         let past = self.past;
         units.into_iter().filter(|unit| !unit.is_before(past, begin)).collect()
     }
 
-    /// The latest moment after which it is impossible, in whatever state the object was.
-    fn window(&mut self, units: &[Unit]) -> Option<Since<'a, S>> {
+    /// How far what was over had taken the object away from its initial state, when each of these calls was invoked.
+    fn sums(&self, kept: &[usize]) -> Option<Vec<i64>> {
+        let calls = self.past.calls;
+        let mut over: Vec<(u32, i64)> = Vec::with_capacity(kept.len());
+        for call in kept.iter().map(|call| &calls[*call]).filter(|call| call.is_required()) {
+            over.push((call.returned, self.past.specification.balance(&call.action)?));
+        }
+        over.sort_unstable();
+        let mut over = over.into_iter().peekable();
+        let mut sum = 0;
+        let sum_at = |call: &usize| {
+            while let Some((_, balance)) = over.next_if(|(returned, _)| *returned < calls[*call].invoked) {
+                sum += balance;
+            }
+            sum
+        };
+        Some(kept.iter().map(sum_at).collect())
+    }
+
+    /// The latest moment after which it is impossible, in whatever state the object was, or in whatever fits the sum of what was over. The
+    /// moments are invocations, places in `kept`, the latest first.
+    fn latest(&mut self, kept: &[usize], moments: &[usize], sums: Option<&[i64]>) -> Option<Since<'a, S>> {
         let past = self.past;
-        let kept = flat(units);
-        let place = kept.binary_search(&self.culprit).ok()?;
-        // The states can depend on what the window holds: so they are asked for anew.
-        let mut attempt = |size: usize| {
-            let begin = past.calls[kept[place.checked_sub(size)?]].invoked;
+        let mut attempt = |number: usize| {
+            let place = *moments.get(number)?;
+            let begin = past.calls[kept[place]].invoked;
             let inside: Vec<usize> =
                 kept.iter().copied().filter(|call| past.calls[*call].returned > begin).collect();
             let known = inside.iter().filter_map(|call| past.at(*call, self.end));
             let actions: Vec<S::Action> = known.map(|call| call.action).collect();
-            let states = past.specification.states(&actions)?;
-            let window = Window { specification: past.specification, states };
-            let trial = past.window(&inside, &self.freed, begin, self.end);
+            let mut states = Vec::new();
+            for state in past.specification.states(&actions)? {
+                let account = match sums {
+                    Some(sums) => past.specification.distance(&state)? - sums[place],
+                    None => 0,
+                };
+                states.push((state, account));
+            }
+            let window = Window { specification: past.specification, states, sums: sums.is_some() };
+            let trial = past.window(&inside, &self.freed, (begin, self.end), window.sums);
             let impossible = self.trials.is_impossible_in(&window, &trial, TRIAL);
-            impossible.then_some(Since::Anything(begin, window))
+            impossible.then_some(Since { begin, window })
         };
-        // Possible below `low`, impossible at `high`.
+        // Possible below `low`, impossible at `high`: the earlier it begins, the more is known.
         let (mut low, mut high) = (0, 0);
         let mut latest = attempt(0);
-        while latest.is_none() && high < place.min(WINDOW) {
-            (low, high) = (high + 1, (2 * high + 1).min(place));
+        while latest.is_none() && high + 1 < moments.len().min(WINDOW) {
+            (low, high) = (high + 1, (2 * high + 1).min(moments.len() - 1));
             latest = attempt(high);
         }
         latest.as_ref()?;
@@ -312,32 +345,6 @@ impl<'a, S: Specification> Shrink<'a, S> {
             }
         }
         latest
-    }
-
-    /// The latest position before the culprit's invocation at which nothing that took effect was open and the object was as at first. What
-    /// was over by then can be left out.
-    fn restart(&mut self, units: &[Unit]) -> Option<u32> {
-        let calls = self.past.calls;
-        let begin = calls.get(self.culprit)?.invoked;
-        let mut done: Vec<&Call<S::Action>> = flat(units)
-            .into_iter()
-            .map(|call| &calls[call])
-            .filter(|call| call.returned <= self.end && call.invoked <= begin)
-            .collect();
-        done.sort_unstable_by_key(|call| call.invoked);
-        let mut balance = 0_i128;
-        let (mut latest, mut over) = (0, None);
-        for (place, call) in done.iter().enumerate() {
-            if place > 0 && call.invoked > latest && balance == 0 {
-                over = Some(call.invoked);
-            }
-            balance += i128::from(self.past.specification.balance(&call.action)?);
-            latest = latest.max(call.returned);
-        }
-        let over = over?;
-        let rest: Vec<usize> = flat(units).into_iter().filter(|call| calls[*call].returned > over).collect();
-        let trial = self.past.trial(&rest, &[], self.end);
-        self.trials.contradiction(&trial, TRIAL).map(|_| over)
     }
 
     /// Leaves out some of those units that may go, in ever smaller chunks.
@@ -378,7 +385,7 @@ impl<'a, S: Specification> Shrink<'a, S> {
                 }
             })
             .collect();
-        if let Some(Since::Anything(begin, _)) = self.since {
+        if let Some(Since { begin, .. }) = self.since {
             let specification = self.past.specification;
             units.retain(|unit| {
                 let idle = |call: &usize| {
@@ -409,19 +416,19 @@ impl<'a, S: Specification> Shrink<'a, S> {
 
     fn before(self) -> Before<S::State> {
         let calls = self.past.calls;
-        let Some(Since::Undone(begin) | Since::Anything(begin, _)) = &self.since else {
-            return Before::Nothing;
-        };
-        let count = calls.iter().filter(|call| call.returned < *begin).count();
-        if count == 0 {
-            return Before::Nothing;
-        }
-        let Some(first) = calls.iter().position(|call| call.invoked == *begin) else {
-            return Before::Nothing;
-        };
-        match self.since {
-            Some(Since::Anything(_, window)) => Before::Anything { count, first, states: window.states },
-            _ => Before::Undone { count, first },
+        let Some(Since { begin, window }) = self.since else { return Before::Nothing };
+        let over: Vec<usize> = (0..calls.len()).filter(|call| calls[*call].returned < begin).collect();
+        let Some(first) = calls.iter().position(|call| call.invoked == begin) else { return Before::Nothing };
+        match over.is_empty() {
+            true => Before::Nothing,
+            false => {
+                let sum = window.sums.then(|| {
+                    let balance = |call: &usize| self.past.specification.balance(&calls[*call].action);
+                    over.iter().filter_map(balance).sum()
+                });
+                let states = window.states.into_iter().map(|(state, _)| state).collect();
+                Before::Left { over, first, sum, states }
+            }
         }
     }
 }

@@ -73,26 +73,32 @@ impl<'a, S: Specification> Past<'a, S> {
         &self,
         kept: &[usize],
         freed: &[usize],
-        begin: u32,
-        end: u32,
+        (begin, end): (u32, u32),
+        sums: bool,
     ) -> Vec<Call<Step<S::Action>>> {
         let source = 0;
         let mut trial = vec![Call { action: Step::Begin, invoked: 0, returned: 1, source }];
         for call in freed.iter().filter(|call| self.calls[**call].returned > begin) {
             if let Some(action) = self.unknown[*call].clone() {
                 let invoked = trial.len() as u32 + 1;
-                trial.push(Call { action: Step::Do(action), invoked, returned: NEVER, source });
+                let action = if sums { Step::Perhaps(action) } else { Step::Do(action) };
+                trial.push(Call { action, invoked, returned: NEVER, source });
             }
         }
         let shift = trial.len() as u32 + 1;
         for call in kept.iter().filter_map(|call| self.at(*call, end)) {
             let action = call.action.clone();
-            match call.invoked < begin && call.is_required() {
+            match call.invoked < begin && (sums || call.is_required()) {
                 false => trial.push(shifted(&call, Step::Do(action), shift)),
                 // Its result is what it is, but what changes nothing need not be in the window.
                 true if call.returned < begin || self.specification.observes(&action) => {}
                 true => trial.push(shifted(&call, Step::Perhaps(action), shift)),
             }
+        }
+        if sums {
+            let last = trial.iter().flat_map(|call| [call.invoked, call.returned]);
+            let last = last.filter(|position| *position != NEVER).max().unwrap_or(0);
+            trial.push(Call { action: Step::End, invoked: last + 1, returned: last + 2, source });
         }
         trial
     }
