@@ -124,7 +124,7 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
             |calls: &[_], budget| lock::owned::decide(calls, true, budget),
             |calls: &[_]| lock::owned::order(calls, true)
         ),
-        Model::Counter => visit!(Counter, counter::decide, counter::order),
+        Model::Counter => visit!(Counter, counter::decide, counter::order, evidence::counter::explain),
         Model::Set => visit!(Set::default(), set::decide, set::order, evidence::set::explain),
         Model::FifoQueue => visit!(FifoQueue, queue::decide, queue::order),
         Model::UnorderedQueue => visit!(UnorderedQueue, bag::decide, bag::order),

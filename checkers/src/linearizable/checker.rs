@@ -87,7 +87,7 @@ impl<S: Specification> Checker<'_, S> {
         let explain = |(object, contradiction): &(usize, &Contradiction)| {
             let rows = objects.rows(*object);
             let calls = objects::calls(self.specification, table, rows).unwrap_or_default();
-            let (key, _) = objects.name(*object);
+            let key = shown_key(&objects, *object);
             let (specification, sharing) = (self.specification, explained.len());
             let decide = &decide;
             (self.explain)(&Failure {
@@ -206,6 +206,14 @@ impl Options {
     }
 }
 
+/// By what people know the object: its key in the history or, without one, the part that its operations name.
+fn shown_key(objects: &Objects, object: usize) -> ValueId {
+    match objects.name(object) {
+        (key, part) if !key.is_present() => part,
+        (key, _) => key,
+    }
+}
+
 fn describe_unknown(
     table: &Table,
     objects: &Objects,
@@ -232,7 +240,7 @@ fn describe_unknown(
         Exhausted::Unsuited => format!("the engine `{}` cannot decide this", options.engine),
         Exhausted::Width => "more operations were open at once than the search can hold".into(),
     };
-    let (key, _) = objects.name(object);
+    let key = shown_key(objects, object);
     let of_key = if key.is_present() { format!(" of key {}", table.values.show(key)) } else { String::new() };
     Some(format!(
         "{limit}: {count} of {} keys undecided; the first{of_key} came as far as {done} completed operations of {}",

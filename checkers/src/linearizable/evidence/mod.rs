@@ -5,6 +5,7 @@
 //! read, …); whatever has none is shrunk. Either way an engine confirms that the operations shown are impossible together,
 //! whatever all others did.
 
+pub(super) mod counter;
 pub(super) mod general;
 pub(super) mod key_value;
 mod minimal;
@@ -21,6 +22,9 @@ use super::call::{Call, Contradiction};
 use super::checker::Decide;
 use super::specification::Specification;
 use crate::Violation;
+
+/// What is said of evidence that might be smaller.
+const NOT_MINIMAL: &str = "Not all of them may be needed: the search for fewer was cut short.";
 
 /// What is known about the object that failed.
 pub(super) struct Failure<'a, S: Specification> {

@@ -21,6 +21,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::super::call::{Contradiction, NEVER};
 use super::super::specification::{Removal, Specification};
 use super::Failure;
+pub(super) use past::forget;
 use past::{Past, Trials};
 use window::Window;
 
@@ -42,6 +43,9 @@ const WHOLE: u64 = 10;
 
 /// The most calls of a window: its trials are searches.
 const WINDOW: usize = 1 << 14;
+
+/// Calls of a window that a reader can still follow.
+const CLEAR: usize = 24;
 
 /// Calls that are impossible together, and which of them cannot be placed.
 pub(super) struct Core<S: Specification> {
@@ -267,22 +271,37 @@ impl<'a, S: Specification> Shrink<'a, S> {
     fn since_when(&mut self, units: Vec<Unit>) -> Vec<Unit> {
         let kept = flat(&units);
         let Ok(place) = kept.binary_search(&self.culprit) else { return units };
-        // The clearest first: in any state; as at first; and only if there is no such moment, with a sum that has to be believed.
+        // The clearest first: in any state; as at first; with a sum that has to be believed. The next one if a reader could not follow that.
         let moments: Vec<usize> = (0..=place).rev().collect();
-        self.since = self.latest(&kept, &moments, None);
+        let mut found = vec![self.latest(&kept, &moments, None)];
+        let calls = self.past.calls;
+        let length = |since: &Option<Since<'a, S>>| match since {
+            Some(since) => kept.iter().filter(|call| calls[**call].returned > since.begin).count(),
+            None => usize::MAX,
+        };
         // What is freed may have happened at any time, and is in no sum.
-        if self.since.is_none()
+        if length(&found[0]) > CLEAR
             && self.freed.is_empty()
-            && let Some(sums) = self.sums(&kept[..=place])
+            && let Some(sums) = self.sums(&kept)
         {
+            // The account knows the culprit, so it need not begin in the window: one that was open for long is only out of place at
+            // its return.
+            let moments: Vec<usize> = (0..kept.len()).rev().collect();
             let even: Vec<usize> = moments.iter().copied().filter(|place| sums[*place] == 0).collect();
-            self.since = self.latest(&kept, &even, Some(&sums));
-            if self.since.is_none() {
-                self.since = self.latest(&kept, &moments, Some(&sums));
+            found.push(self.latest(&kept, &even, Some(&sums)));
+            if length(&found[1]) > CLEAR {
+                found.push(self.latest(&kept, &moments, Some(&sums)));
             }
         }
+        found.sort_by_key(|since| length(since).max(CLEAR));
+        self.since = found.swap_remove(0);
         let Some(Since { begin, .. }) = self.since else { return units };
         let past = self.past;
+        if !past.calls.iter().any(|call| call.returned < begin) {
+            // Nothing was before, so the state is known.
+            self.since = None;
+            return units;
+        }
         units.into_iter().filter(|unit| !unit.is_before(past, begin)).collect()
     }
 

@@ -15,6 +15,23 @@ use super::window::{Step, Window};
 /// and again.
 const LOOKS: u64 = 20_000_000;
 
+/// What the call would be had nobody heard of its outcome; `None`: it would constrain nothing.
+pub(in super::super) fn forget<S: Specification>(
+    specification: &S,
+    table: &Table,
+    call: &Call<S::Action>,
+) -> Option<S::Action> {
+    if call.returned == NEVER {
+        return Some(call.action.clone());
+    }
+    let mut view = table.view(call.source as usize);
+    let mut row = *view.row;
+    (row.outcome, row.result) = (Outcome::Unknown, ValueId::ABSENT);
+    (row.completed, row.complete_time) = (OPEN, row.invoke_time);
+    view.row = &row;
+    specification.action(&view).unwrap_or_else(|_| Some(call.action.clone()))
+}
+
 /// The calls of one object, as its evidence needs them.
 pub(super) struct Past<'a, S: Specification> {
     pub specification: &'a S,
@@ -25,18 +42,8 @@ pub(super) struct Past<'a, S: Specification> {
 
 impl<'a, S: Specification> Past<'a, S> {
     pub fn new(specification: &'a S, table: &Table, calls: &'a [Call<S::Action>]) -> Self {
-        let forget = |call: &Call<S::Action>| {
-            if call.returned == NEVER {
-                return Some(call.action.clone());
-            }
-            let mut view = table.view(call.source as usize);
-            let mut row = *view.row;
-            (row.outcome, row.result) = (Outcome::Unknown, ValueId::ABSENT);
-            (row.completed, row.complete_time) = (OPEN, row.invoke_time);
-            view.row = &row;
-            specification.action(&view).unwrap_or_else(|_| Some(call.action.clone()))
-        };
-        Self { specification, calls, unknown: calls.iter().map(forget).collect() }
+        let unknown = calls.iter().map(|call| forget(specification, table, call)).collect();
+        Self { specification, calls, unknown }
     }
 
     /// The call as it is in a history that ends at `end`; `None`: it constrains nothing there.
