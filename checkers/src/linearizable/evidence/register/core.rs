@@ -87,20 +87,6 @@ impl<'a> Core<'a> {
         matches!(answer, Answer::Impossible(_))
     }
 
-    /// What is left of calls that are impossible together (ascending) when those are gone that can be freed, the latest first.
-    pub fn without_needless(&mut self, mut kept: Vec<usize>, culprit: usize) -> Vec<usize> {
-        for place in (0..kept.len()).rev() {
-            if kept[place] != culprit && self.goes_on() {
-                let mut rest = kept.clone();
-                rest.remove(place);
-                if self.is_impossible(&rest) {
-                    kept = rest;
-                }
-            }
-        }
-        kept
-    }
-
     /// A small set of calls that are impossible together; if it could be afforded, one of which none can be freed.
     pub fn shrink(&mut self, culprit: usize) -> Vec<usize> {
         // The latest calls first: the contradiction is usually close to where it shows.

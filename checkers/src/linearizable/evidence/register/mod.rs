@@ -96,19 +96,10 @@ pub(in super::super) fn explain(failure: &Failure<'_, Register>) -> Violation {
     let story = pattern::find(&scene).filter(|story| core.is_impossible(&story.calls()));
     let story = story.unwrap_or_else(|| Story::Unordered { calls: core.shrink(scene.culprit) });
     let mut told = narrator.tell(&story);
-    // A story mentions more than the proof needs.
-    let mut needed = story.calls();
-    needed.sort_unstable();
-    needed.dedup();
-    let needed = core.without_needless(needed, scene.culprit);
     if !core.goes_on() {
         told.explanation.push(NOT_MINIMAL.to_owned());
     }
     let culprit = scene.past.get(scene.culprit).map_or(0, |call| call.source) as u32;
-    let past: FxHashSet<usize> = scene.past.iter().map(|call| call.source).collect();
-    // What failed or came later is no part of the proof, but of the picture.
-    let beside = told.sources.into_iter().filter(|source| !past.contains(source));
-    let needed = needed.iter().map(|call| scene.past[*call].source);
-    let rows: Vec<u32> = needed.chain(beside).map(|source| source as u32).collect();
+    let rows = told.sources.into_iter().map(|source| source as u32).collect();
     super::violation(failure.table, failure.key, culprit, rows, told.summary, told.explanation)
 }
