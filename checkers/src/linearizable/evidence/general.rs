@@ -47,6 +47,9 @@ pub(super) fn tell<S: Specification>(
     };
     let count = core.calls.len();
     let reason = match count {
+        _ if matches!(core.before, Before::Left { sum: Some(sum), .. } if sum != 0) => {
+            "no order of all that was done by then gives that".to_owned()
+        }
         1 => "no state of the object allows that".to_owned(),
         2 => "no order of these 2 operations gives that".to_owned(),
         count => format!("no order of the following {count} operations gives that"),
