@@ -193,41 +193,58 @@ impl Batch {
         assert!(judge::possible(&*machine, &until(end - 1)), "{}", told("an earlier return is impossible"));
         let past = until(end);
         assert!(!judge::possible(&*machine, &past), "{}", told("the culprit can return"));
-        // The operations are impossible by themselves.
+        // The operations are impossible by themselves, or with the number of those before.
         let shown = |op: &&Op| violation.operations.contains(&op.index);
         let alone: Vec<Op> = past.iter().filter(shown).cloned().collect();
-        assert!(!judge::possible(&*machine, &alone), "{}", told("possible by itself"));
-        // And whatever the others did, whenever.
-        let known = |index: u64| ops.iter().find(|op| op.index == index).unwrap();
-        let freed = |kept: &dyn Fn(&Op) -> bool| -> Vec<Op> {
-            past.iter().map(|op| if kept(op) { op.clone() } else { known(op.index).freed() }).collect()
+        let counted = violation.explanation.iter().any(|line| line.contains("matter only by their number"));
+        let by_themselves = counted || !judge::possible(&*machine, &alone);
+        assert!(by_themselves, "{}", told("possible by itself"));
+        // And whatever the others did, whenever; those before some moment are known, or can have done anything.
+        let begin = begin(violation);
+        tally.after_a_cut += u64::from(begin.is_some());
+        let starts = judge::states(&*machine, &past);
+        let any_state = violation.explanation.iter().any(|line| line.contains("in whatever state"));
+        // The judge holds such evidence against what was before as it was; that only its sum matters is not for it to say.
+        let sums = begin.is_some() && !any_state;
+        assert!(!sums || self.model == Model::Mutex, "{}", told("a sum"));
+        let all = past.len();
+        let freed = |gone: Option<u64>| -> bool {
+            let mut known: Vec<Op> = Vec::new();
+            let mut anything: Vec<Op> = Vec::new();
+            for op in &past {
+                let is_over = begin.is_some_and(|begin| op.returned.is_some_and(|returned| returned < begin));
+                let is_open = begin.is_some_and(|begin| op.invoked < begin && op.returned.is_some());
+                let is_kept = violation.operations.contains(&op.index) && gone != Some(op.index);
+                let whole = ops.iter().find(|other| other.index == op.index).unwrap();
+                let freed =
+                    || Op { result: whole.result.clone().filter(|_| gone.is_none()), ..whole.freed() };
+                if is_over {
+                    known.push(op.clone());
+                    continue;
+                }
+                known.push(if is_kept { op.clone() } else { freed() });
+                anything.push(if is_kept { Op { optional: is_open, ..op.clone() } } else { freed() });
+            }
+            assert_eq!(known.len(), all);
+            let in_any_state = begin.is_some() && !judge::possible_from(&*machine, &starts, &anything);
+            in_any_state || (begin.is_none() || sums) && !judge::possible(&*machine, &known)
         };
-        let is_shown = |op: &Op| violation.operations.contains(&op.index);
-        if judge::possible(&*machine, &freed(&is_shown)) {
-            tally.after_a_cut += 1;
-            let rests = self.model == Model::Mutex
-                && restarts(&past).any(|begin| {
-                    let rest = past.iter().filter(|op| op.returned.is_none_or(|end| end > begin));
-                    let rest: Vec<Op> =
-                        rest.map(|op| if is_shown(op) { op.clone() } else { op.freed() }).collect();
-                    !judge::possible(&*machine, &rest)
-                });
-            assert!(rests, "{}", told("the others matter"));
-            return true;
-        }
+        assert!(freed(None), "{}", told("the others matter"));
         // None of them could be left out, neither by freeing it nor with all that concerns the same element.
         let superfluous: Vec<u64> = alone
             .iter()
             .filter(|gone| gone.index != culprit.index)
             .filter(|gone| {
-                let mut trial = freed(&|op| is_shown(op) && op.index != gone.index);
-                trial.iter_mut().filter(|op| op.index == gone.index).for_each(|op| op.result = None);
-                !judge::possible(&*machine, &trial)
-            })
-            .filter(|gone| {
+                if freed(Some(gone.index)) {
+                    return !sums;
+                }
                 let related = |op: &&Op| !concerns(self.model, op).is_disjoint(&concerns(self.model, gone));
                 let rest: Vec<Op> = alone.iter().filter(|op| !related(op)).cloned().collect();
-                rest.iter().any(|op| op.index == culprit.index) && !judge::possible(&*machine, &rest)
+                let grouped = concerns(self.model, gone).iter().all(|name| !name.starts_with("operation"));
+                grouped
+                    && begin.is_none()
+                    && rest.iter().any(|op| op.index == culprit.index)
+                    && !judge::possible(&*machine, &rest)
             })
             .map(|op| op.index)
             .collect();
@@ -237,8 +254,17 @@ impl Batch {
                 println!("{}", told(&format!("{superfluous:?} could be left out")));
             }
         }
-        false
+        begin.is_some()
     }
+}
+
+/// The position at which the evidence begins, if it leaves out what was over by then.
+fn begin(violation: &Violation) -> Option<i64> {
+    let line = violation.explanation.iter().find(|line| line.contains(" over before "))?;
+    let (_, time) = line.split_once(" over before ").unwrap();
+    let time: String = time.chars().take_while(|one| one.is_ascii_digit() || *one == '.').collect();
+    // Event 0 is at the first millisecond.
+    Some(time.replace('.', "").parse::<i64>().unwrap() - 1)
 }
 
 /// The elements or owners that an operation shares with others: without one of those, the others would mean something else.
@@ -257,15 +283,6 @@ fn concerns(model: Model, op: &Op) -> BTreeSet<String> {
         _ => return BTreeSet::from([format!("operation {}", op.index)]),
     };
     shared.into_iter().filter(|value| !value.is_null()).map(Value::to_string).collect()
-}
-
-/// Where all that had taken effect was over and had released a mutex as often as acquired it.
-fn restarts(past: &[Op]) -> impl Iterator<Item = i64> {
-    past.iter().map(|op| op.invoked).filter(|begin| {
-        let done = || past.iter().filter(|op| op.returned.is_some() && op.invoked < *begin);
-        let count = |f: &str| done().filter(|op| op.f == f).count();
-        done().all(|op| op.returned < Some(*begin)) && count("acquire") == count("release")
-    })
 }
 
 fn prove(model: Model, batches: u64) {

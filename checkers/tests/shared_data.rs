@@ -87,16 +87,14 @@ impl Count {
         let initial = table.values.to_json(options.initial);
         let missing = initial.clone();
         for violation in &result.violations {
-            // Of a mutex little can be left out: any release may be what another acquire needs.
-            if options.model == Model::Mutex && violation.operations.len() > 40 {
-                continue;
-            }
             assert!(violation.operations.len() <= 40, "{name}: {} operations", violation.operations.len());
             let shown = |op: &Op| violation.operations.contains(&op.index);
             let alone: Vec<Op> =
                 judge::objects(options.model, &events).into_values().flatten().filter(shown).collect();
             let machine = judge::machine(options.model, &alone, &initial, &missing);
-            assert!(!judge::possible(&*machine, &alone), "{name}: {violation:#?}");
+            let counted =
+                violation.explanation.iter().any(|line| line.contains("matter only by their number"));
+            assert!(counted || !judge::possible(&*machine, &alone), "{name}: {violation:#?}");
             println!("{name}: {}", violation.summary);
             violation.explanation.iter().for_each(|line| println!("    {line}"));
         }

@@ -43,11 +43,14 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
             let (explain, order) = (&evidence::general::explain, &|_: &[_]| None);
             visit.visit(&Checker { name, specification, engines, direct: None, explain, order })
         }};
-        ($specification:expr, $special:expr, $order:expr) => {{
+        ($specification:expr, $special:expr, $order:expr) => {
+            visit!($specification, $special, $order, evidence::general::explain)
+        };
+        ($specification:expr, $special:expr, $order:expr, $explain:expr) => {{
             let specification = &$specification;
             let search = &|calls: &[_], budget| general::decide(specification, calls, budget).0;
             let engines = Engines { special: Some(&$special), just_in_time: None, search };
-            let (explain, order) = (&evidence::general::explain, &$order);
+            let (explain, order) = (&$explain, &$order);
             visit.visit(&Checker { name, specification, engines, direct: None, explain, order })
         }};
     }
@@ -126,8 +129,8 @@ pub(super) fn with<V: Visit>(model: Model, table: &Table, initial: ValueId, visi
             |calls: &[_], budget| lock::owned::decide(calls, true, budget),
             |calls: &[_]| lock::owned::order(calls, true)
         ),
-        Model::Counter => visit!(Counter, counter::decide, counter::order),
-        Model::Set => visit!(Set::default(), set::decide, set::order),
+        Model::Counter => visit!(Counter, counter::decide, counter::order, evidence::counter::explain),
+        Model::Set => visit!(Set::default(), set::decide, set::order, evidence::set::explain),
         Model::FifoQueue => visit!(FifoQueue, queue::decide, queue::order),
         Model::UnorderedQueue => visit!(UnorderedQueue, bag::decide, bag::order),
         Model::Stack => visit!(Stack, stack::decide, stack::order),

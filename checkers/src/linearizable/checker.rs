@@ -17,6 +17,9 @@ use super::witness::{self, Witness};
 use super::{CheckError, EXPLAINED, Options};
 use crate::{CheckResult, Validity, Violation};
 
+/// The part of the time budget that the explanations have, if the decision left less.
+const GRACE: u32 = 10;
+
 /// Decides one object.
 pub(super) type Decide<'d, S> = dyn Fn(&[Call<<S as Specification>::Action>], Budget) -> Decision + Sync + 'd;
 /// Explains one object that failed.
@@ -83,10 +86,14 @@ impl<S: Specification> Checker<'_, S> {
             .collect();
         // The clearest can only be known once all are explained; a bound on their number bounds the time.
         let explained = &failing[..failing.len().min(4 * EXPLAINED)];
+        // What the decision left of the time; some, if it left none, since a violation without evidence is of little use.
+        let deadline = budget
+            .deadline
+            .map(|(deadline, granted)| (deadline.max(Instant::now() + granted / GRACE), granted));
         let explain = |(object, contradiction): &(usize, &Contradiction)| {
             let rows = objects.rows(*object);
             let calls = objects::calls(self.specification, table, rows).unwrap_or_default();
-            let (key, _) = objects.name(*object);
+            let key = shown_key(&objects, *object);
             let (specification, sharing) = (self.specification, explained.len());
             let decide = &decide;
             (self.explain)(&Failure {
@@ -98,6 +105,7 @@ impl<S: Specification> Checker<'_, S> {
                 contradiction,
                 decide,
                 sharing,
+                deadline,
             })
         };
         let mut violations: Vec<Violation> = pool.install(|| explained.par_iter().map(explain).collect());
@@ -211,6 +219,14 @@ impl Options {
     }
 }
 
+/// By what people know the object: its key in the history or, without one, the part that its operations name.
+fn shown_key(objects: &Objects, object: usize) -> ValueId {
+    match objects.name(object) {
+        (key, part) if !key.is_present() => part,
+        (key, _) => key,
+    }
+}
+
 fn describe_unknown(
     table: &Table,
     objects: &Objects,
@@ -237,7 +253,7 @@ fn describe_unknown(
         Exhausted::Unsuited => format!("the engine `{}` cannot decide this", options.engine),
         Exhausted::Width => "more operations were open at once than the search can hold".into(),
     };
-    let (key, _) = objects.name(object);
+    let key = shown_key(objects, object);
     let of_key = if key.is_present() { format!(" of key {}", table.values.show(key)) } else { String::new() };
     Some(format!(
         "{limit}: {count} of {} keys undecided; the first{of_key} came as far as {done} completed operations of {}",

@@ -56,7 +56,7 @@ pub struct Options {
     pub engine: Engine,
     /// The value that registers have at first, of the table's own [values](Table::values). Other models start empty.
     pub initial: ValueId,
-    /// Time for the decision over all objects; the explanations come on top and are bounded by themselves.
+    /// Time for the decision over all objects, and for making the evidence small. That has a tenth of it for itself.
     pub time_budget: Option<Duration>,
     /// Bytes for the search, over all threads.
     pub memory_budget: Option<usize>,

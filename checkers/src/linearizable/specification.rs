@@ -58,6 +58,21 @@ pub trait Specification: Send + Sync {
         None
     }
 
+    /// In which states the object can be at some moment that nobody knows anything about, as far as `actions` can tell, in whatever order
+    /// some of them happen then. Whatever state it can be in, one of those given must allow every sequence of these actions
+    /// which that state allows; more of them than there can be do no harm. The proof of a violation can then begin in the middle of
+    /// the history. `None`: nobody knows, or there are too many.
+    fn states(&self, actions: &[Self::Action]) -> Option<Vec<Self::State>> {
+        let _ = actions;
+        None
+    }
+
+    /// How far the state is from the initial one, where [`balance`](Self::balance) measures that.
+    fn distance(&self, state: &Self::State) -> Option<i64> {
+        let _ = state;
+        None
+    }
+
     /// Which of several independent objects the operation concerns, beyond the key in the history. Objects are checked one by one, which
     /// is as exact as checking them together (Herlihy and Wing, 1990) and much faster. An operation on several objects at once forbids it.
     fn part(&self, operation: &View<'_>) -> ValueId {

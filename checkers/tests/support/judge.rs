@@ -22,6 +22,8 @@ pub struct Op {
     pub invoked: i64,
     /// Position of the return; none: unknown outcome.
     pub returned: Option<i64>,
+    /// It may have taken effect before all that is judged.
+    pub optional: bool,
 }
 
 impl Op {
@@ -68,6 +70,7 @@ pub fn objects(model: Model, events: &[Event]) -> BTreeMap<Name, Vec<Op>> {
                 result: None,
                 invoked: position as i64,
                 returned: None,
+                optional: false,
             };
             all.push(((key, part), Some(op)));
         } else if let Some((at, _)) = open.remove(&process) {
@@ -136,16 +139,41 @@ fn after(object: &dyn Object, state: &Value, op: &Op) -> impl Iterator<Item = Va
         .into_iter()
 }
 
+/// Every state to which some of the operations can take the object, in any order and with any answers.
+pub fn states(object: &dyn Object, ops: &[Op]) -> Vec<Value> {
+    let mut states = vec![object.start()];
+    let mut place = 0;
+    while place < states.len() && states.len() < 1_000 {
+        for op in ops {
+            for (_, next) in object.outcomes(&states[place].clone(), op.call()) {
+                if !states.contains(&next) {
+                    states.push(next);
+                }
+            }
+        }
+        place += 1;
+    }
+    states
+}
+
 /// Whether some order of the operations agrees with real time and with the object.
 pub fn possible(object: &dyn Object, ops: &[Op]) -> bool {
+    possible_from(object, &[object.start()], ops)
+}
+
+/// As [`possible`], of an object that is in one of some states at first.
+pub fn possible_from(object: &dyn Object, starts: &[Value], ops: &[Op]) -> bool {
     assert!(ops.len() <= 64);
-    let mut states = vec![object.start()];
-    let mut seen: HashSet<(u64, usize)> = HashSet::from([(0, 0)]);
-    let mut waiting = vec![(0_u64, 0_usize)];
+    let mut states = starts.to_vec();
+    let mut waiting: Vec<(u64, usize)> = (0..states.len()).map(|state| (0, state)).collect();
+    let mut seen: HashSet<(u64, usize)> = waiting.iter().copied().collect();
     while let Some((done, state)) = waiting.pop() {
         let left = || (0..ops.len()).filter(|op| done & (1 << op) == 0);
         let Some(bound) = left().filter_map(|op| ops[op].returned).min() else { return true };
         for op in left().filter(|op| ops[*op].invoked < bound) {
+            if ops[op].optional && seen.insert((done | 1 << op, state)) {
+                waiting.push((done | 1 << op, state));
+            }
             for next in after(object, &states[state], &ops[op]).collect::<Vec<_>>() {
                 let number = states.iter().position(|other| *other == next).unwrap_or_else(|| {
                     states.push(next);

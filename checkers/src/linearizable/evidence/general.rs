@@ -1,14 +1,16 @@
 //! The words for a contradiction of any model.
 
-use schism_history::{Outcome, View};
+use std::collections::BTreeMap;
+
+use schism_history::{Outcome, ValueId, View};
 
 use super::super::budget::Budget;
 use super::super::call::{Call, NEVER};
 use super::super::engines::general::longest_order;
 use super::super::specification::Specification;
-use super::minimal::{self, Core};
+use super::minimal::{self, Before, Core};
 use super::words::{began, between, capital, ended, short, short_key};
-use super::{Failure, orders};
+use super::{Failure, NOT_MINIMAL, orders};
 use crate::Violation;
 
 /// Configurations that finding a longest order may visit.
@@ -19,14 +21,22 @@ const LISTED: usize = 24;
 
 /// The contradiction in the history of an object that an engine found impossible.
 pub(in super::super) fn explain<S: Specification>(failure: &Failure<'_, S>) -> Violation {
-    let Failure { specification, table, calls, contradiction, .. } = *failure;
-    let core = minimal::core(specification, table, calls, contradiction, failure.decide, failure.sharing);
-    tell(failure, &core)
+    tell(failure, &minimal::core(failure), None)
 }
 
-/// Says what the contradiction is.
-pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> Violation {
+/// Says what the contradiction is, and why if somebody knows better than that there is no order.
+pub(super) fn tell<S: Specification>(
+    failure: &Failure<'_, S>,
+    core: &Core<S>,
+    why: Option<String>,
+) -> Violation {
     let Failure { specification, table, calls, .. } = *failure;
+    // What says no more than that it took effect is an acknowledgement, in whatever words.
+    let answers = |call: usize| {
+        let call = &calls[call];
+        let is_asked = minimal::forget(specification, table, call).as_ref() != Some(&call.action);
+        is_asked.then(|| table.view(call.source as usize).result()).flatten()
+    };
     let row = |call: usize| calls.get(call).map_or(0, |call| call.source);
     let view = |call: usize| table.view(row(call) as usize);
     let culprit = view(core.culprit);
@@ -37,24 +47,39 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
     };
     let count = core.calls.len();
     let reason = match count {
+        _ if matches!(core.before, Before::Left { sum: Some(sum), .. } if sum != 0) => {
+            "no order of all that was done by then gives that".to_owned()
+        }
         1 => "no state of the object allows that".to_owned(),
         2 => "no order of these 2 operations gives that".to_owned(),
         count => format!("no order of the following {count} operations gives that"),
     };
-    let summary = format!("{}; but {reason}", claim(&culprit, &key));
+    let summary = format!("{}; but {}", claim(&culprit, answers(core.culprit), &key), why.unwrap_or(reason));
     let mut explanation: Vec<String> =
-        core.calls.iter().take(LISTED).map(|call| account(&view(*call))).collect();
+        core.calls.iter().take(LISTED).map(|call| account(&view(*call), answers(*call))).collect();
     if count > LISTED {
         explanation.push(format!("… and {} more.", count - LISTED));
     }
-    if let Some((count, first)) = core.undone {
-        explanation.push(restarted(count, &view(first)));
+    if let Before::Left { over, first, sum, .. } = &core.before {
+        explanation.push(left_out(over, &view(*first), *sum, &view));
+    }
+    if !core.is_minimal {
+        explanation.push(NOT_MINIMAL.to_owned());
     }
     explanation.extend(gaps(&culprit, &core.calls, &view));
+    // What is of unknown outcome stays open and is looked at again and again.
+    let open = calls.iter().filter(|call| !call.is_required()).count() as u64;
+    let visits = VISITS / (1 + open / 64);
     if count > LISTED
-        && let Some(order) = longest_order(specification, calls, core.culprit, Budget::visits(VISITS))
+        && let Some(order) = longest_order(
+            specification,
+            calls,
+            core.culprit,
+            Budget { deadline: failure.deadline, ..Budget::visits(visits) },
+        )
     {
-        let events: Vec<String> = order.iter().rev().take(5).rev().map(|call| step(&view(*call))).collect();
+        let step = |call: &usize| step(&view(*call), answers(*call));
+        let events: Vec<String> = order.iter().rev().take(5).rev().map(step).collect();
         explanation.push(format!(
             "A longest legal order of everything before has {} operations and ends with {}.",
             order.len(),
@@ -62,19 +87,47 @@ pub(super) fn tell<S: Specification>(failure: &Failure<'_, S>, core: &Core) -> V
         ));
     }
     let shown: Vec<Call<S::Action>> = core.calls.iter().map(|call| calls[*call].clone()).collect();
-    explanation.extend(describe_orders(specification, &shown, |call| view(core.calls[call])));
+    let starts = match &core.before {
+        Before::Nothing | Before::Left { sum: Some(0), .. } => vec![specification.initial()],
+        Before::Left { sum: None, states, .. } => states.clone(),
+        // Only the sum says which.
+        Before::Left { .. } => Vec::new(),
+    };
+    explanation.extend(describe_orders(specification, starts, &shown, |call| {
+        let call = core.calls[call];
+        step(&view(call), answers(call))
+    }));
     let rows = core.calls.iter().map(|call| row(*call)).collect();
     super::violation(table, failure.key, row(core.culprit), rows, summary, explanation)
 }
 
 /// Why what was over before the first of them began is not shown.
-fn restarted(count: usize, first: &View<'_>) -> String {
-    let operations = if count == 1 { "operation that was" } else { "operations that were" };
-    let them = if count == 1 { "it" } else { "they" };
-    format!(
-        "The {count} {operations} over before {} do not matter: taken together {them} left everything as it was at first.",
-        began(first)
-    )
+fn left_out<'t>(
+    over: &[usize],
+    first: &View<'_>,
+    sum: Option<i64>,
+    view: &impl Fn(usize) -> View<'t>,
+) -> String {
+    let count = over.len();
+    let (operations, do_not, them) = match count {
+        1 => ("operation that was", "does not", "it"),
+        _ => ("operations that were", "do not", "they"),
+    };
+    let begin = format!("The {count} {operations} over before {}", began(first));
+    match sum {
+        None => format!("{begin} {do_not} matter: no order fits, in whatever state {them} left the object."),
+        Some(0) => {
+            format!("{begin} {do_not} matter: taken together {them} left everything as it was at first.")
+        }
+        Some(_) => {
+            let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+            for call in over {
+                *kinds.entry(view(*call).f().to_owned()).or_default() += 1;
+            }
+            let kinds: Vec<String> = kinds.iter().map(|(f, count)| format!("{count} {f}")).collect();
+            format!("{begin} matter only by their number: {}.", kinds.join(", "))
+        }
+    }
 }
 
 /// What was over before the culprit began.
@@ -89,62 +142,64 @@ fn gaps<'t>(culprit: &View<'t>, calls: &[usize], view: &impl Fn(usize) -> View<'
 }
 
 /// The longest legal orders, as sentences.
-pub(super) fn describe_orders<'t, S: Specification>(
+fn describe_orders<S: Specification>(
     specification: &S,
+    starts: Vec<S::State>,
     calls: &[Call<S::Action>],
-    view: impl Fn(usize) -> View<'t>,
+    step: impl Fn(usize) -> String,
 ) -> Vec<String> {
     if calls.len() > LISTED {
         return Vec::new();
     }
     let required = calls.iter().filter(|call| call.returned != NEVER).count();
-    orders::longest(specification, calls)
-        .iter()
-        .filter(|order| !order.is_empty())
-        .map(|order| {
-            let steps: Vec<String> = order.iter().map(|call| step(&view(*call))).collect();
-            let missing: Vec<String> = (0..calls.len())
-                .filter(|call| !order.contains(call) && calls[*call].returned != NEVER)
-                .map(|call| step(&view(call)))
-                .collect();
-            format!(
-                "A longest legal order has {} of them: {}. No place is left for: {}.",
-                order.len().min(required),
-                steps.join(", "),
-                missing.join(", ")
-            )
-        })
-        .collect()
+    let mut sentences: Vec<String> = Vec::new();
+    for order in orders::longest(specification, starts, calls) {
+        let missing: Vec<String> = (0..calls.len())
+            .filter(|call| !order.contains(call) && calls[*call].returned != NEVER)
+            .map(&step)
+            .collect();
+        if order.is_empty() || missing.is_empty() {
+            continue;
+        }
+        let steps: Vec<String> = order.iter().map(|call| step(*call)).collect();
+        let sentence = format!(
+            "A longest legal order has {} of them: {}. No place is left for: {}.",
+            order.len().min(required),
+            steps.join(", "),
+            missing.join(", ")
+        );
+        // Operations that look alike make orders that look alike.
+        if !sentences.contains(&sentence) {
+            sentences.push(sentence);
+        }
+    }
+    sentences
 }
 
-/// What an operation did, in a list of several.
-fn step(operation: &View<'_>) -> String {
+/// What an operation did, in a list of several, with what it answered.
+fn step(operation: &View<'_>, answer: Option<ValueId>) -> String {
     let values = operation.values();
     let mut text = operation.f().to_owned();
     let argument = values.to_json(operation.argument());
     if !argument.is_null() {
         text = format!("{text} {}", short(&argument));
     }
-    match operation.result() {
-        Some(result) if result != operation.argument() || argument.is_null() => {
-            format!("{text} → {}", short(&values.to_json(result)))
-        }
-        _ => text,
+    match answer {
+        Some(answer) => format!("{text} → {}", short(&values.to_json(answer))),
+        None => text,
     }
 }
 
 /// What the culprit says, as the beginning of a sentence.
-fn claim(operation: &View<'_>, key: &str) -> String {
+fn claim(operation: &View<'_>, answer: Option<ValueId>, key: &str) -> String {
     let values = operation.values();
     let place =
         operation.node().map_or(format!("by process {}", operation.process()), |node| format!("at {node}"));
     let argument = values.to_json(operation.argument());
     let what = if argument.is_null() { String::new() } else { format!(" {}", short(&argument)) };
-    let result = match operation.result() {
-        Some(result) if result != operation.argument() || argument.is_null() => {
-            format!("returned {}", short(&values.to_json(result)))
-        }
-        _ => "succeeded".to_owned(),
+    let result = match answer {
+        Some(answer) => format!("returned {}", short(&values.to_json(answer))),
+        None => "succeeded".to_owned(),
     };
     format!(
         "{}{what}{key} {place} {result}, invoked at {}, completed at {}",
@@ -155,16 +210,13 @@ fn claim(operation: &View<'_>, key: &str) -> String {
 }
 
 /// What an operation did and when, as a sentence.
-fn account(operation: &View<'_>) -> String {
+fn account(operation: &View<'_>, answer: Option<ValueId>) -> String {
     let (start, end) = (began(operation), ended(operation));
     let name = capital(&name(operation));
-    match (operation.outcome(), operation.result(), operation.completion_index()) {
-        (Outcome::Ok, Some(result), _)
-            if result != operation.argument()
-                || operation.values().to_json(operation.argument()).is_null() =>
-        {
-            let result = short(&operation.values().to_json(result));
-            format!("{name} was invoked at {start} and returned {result} at {end}.")
+    match (operation.outcome(), answer, operation.completion_index()) {
+        (Outcome::Ok, Some(answer), _) => {
+            let answer = short(&operation.values().to_json(answer));
+            format!("{name} was invoked at {start} and returned {answer} at {end}.")
         }
         (Outcome::Ok, ..) => format!("{name} was invoked at {start} and acknowledged at {end}."),
         (_, _, Some(_)) => format!("{name} was invoked at {start}; since {end} its outcome is unknown."),

@@ -6,7 +6,7 @@ use super::super::budget::Budget;
 use super::super::call::Answer;
 use super::super::engines::just_in_time;
 use super::super::models::key_value::{Action, KeyValue};
-use super::minimal::Core;
+use super::minimal::{Before, Core};
 use super::{Failure, general, register};
 use crate::Violation;
 
@@ -20,8 +20,9 @@ pub(in super::super) fn explain(failure: &Failure<'_, KeyValue>) -> Violation {
     match just_in_time::decide_calls(calls, ValueId::NULL, Budget::visits(VISITS)).answer {
         Answer::Impossible(contradiction) => {
             let culprit = contradiction.culprit;
-            let calls = register::shrunk(calls, ValueId::NULL, culprit, failure.sharing);
-            general::tell(failure, &Core { calls, culprit, undone: None })
+            let (calls, is_minimal) =
+                register::shrunk(calls, ValueId::NULL, culprit, failure.sharing, failure.deadline);
+            general::tell(failure, &Core { calls, culprit, before: Before::Nothing, is_minimal }, None)
         }
         Answer::Linearizable | Answer::Unknown(..) => general::explain(failure),
     }

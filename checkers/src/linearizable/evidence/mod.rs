@@ -5,12 +5,16 @@
 //! read, …); whatever has none is shrunk. Either way an engine confirms that the operations shown are impossible together,
 //! whatever all others did.
 
+pub(super) mod counter;
 pub(super) mod general;
 pub(super) mod key_value;
 mod minimal;
 mod orders;
 pub(super) mod register;
+pub(super) mod set;
 mod words;
+
+use std::time::{Duration, Instant};
 
 use schism_history::{OPEN, Table, ValueId, View};
 
@@ -18,6 +22,9 @@ use super::call::{Call, Contradiction};
 use super::checker::Decide;
 use super::specification::Specification;
 use crate::Violation;
+
+/// What is said of evidence that might be smaller.
+const NOT_MINIMAL: &str = "Not all of them may be needed: the search for fewer was cut short.";
 
 /// What is known about the object that failed.
 pub(super) struct Failure<'a, S: Specification> {
@@ -34,6 +41,8 @@ pub(super) struct Failure<'a, S: Specification> {
     pub decide: &'a Decide<'a, S>,
     /// How many objects are explained, which share the effort.
     pub sharing: usize,
+    /// When to stop looking for a smaller contradiction, and what was granted.
+    pub deadline: Option<(Instant, Duration)>,
 }
 
 /// The violation that consists of these rows: the culprit first, the others as they were invoked, each once.

@@ -9,11 +9,16 @@ const TRIES: usize = 20_000;
 /// Orders to show at most.
 const SHOWN: usize = 3;
 
-/// The longest orders of some of `calls` that agree with real time and are legal, as indices; a few of them where there are
+/// The longest orders of some of `calls` that agree with real time and are legal from one of the states on, as indices; a few of them where there are
 /// several.
-pub(super) fn longest<S: Specification>(specification: &S, calls: &[Call<S::Action>]) -> Vec<Vec<usize>> {
+pub(super) fn longest<S: Specification>(
+    specification: &S,
+    starts: Vec<S::State>,
+    calls: &[Call<S::Action>],
+) -> Vec<Vec<usize>> {
     let mut best: Vec<Vec<usize>> = Vec::new();
-    let mut waiting = vec![(Vec::new(), specification.initial())];
+    let mut waiting: Vec<(Vec<usize>, S::State)> =
+        starts.into_iter().rev().map(|state| (Vec::new(), state)).collect();
     let mut tries = 0;
     while let Some((order, state)) = waiting.pop() {
         tries += 1;
@@ -24,7 +29,7 @@ pub(super) fn longest<S: Specification>(specification: &S, calls: &[Call<S::Acti
         if order.len() > length {
             best.clear();
         }
-        if !order.is_empty() && order.len() >= length && best.len() < SHOWN {
+        if !order.is_empty() && order.len() >= length && best.len() < SHOWN && !best.contains(&order) {
             best.push(order.clone());
         }
         let open = |index: &usize| !order.contains(index);

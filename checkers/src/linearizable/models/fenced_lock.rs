@@ -22,7 +22,7 @@ use schism_history::{Datum, ValueId, View};
 
 use super::acknowledgement::is_null;
 pub use super::owner_lock::Action;
-use super::owner_lock::{Held, free, granted, owner, take};
+use super::owner_lock::{Held, free, granted, holders, owner, take};
 use crate::linearizable::specification::{Misfit, Removal, Specification};
 
 /// A lock whose owners get ever higher tokens.
@@ -83,6 +83,12 @@ impl Specification for FencedLock {
                 Some(State { held, token: state.token.filter(|_| held.is_some()), highest: state.highest })
             }
         }
+    }
+
+    fn states(&self, actions: &[Action]) -> Option<Vec<State>> {
+        // Where no token is known, every token goes that goes where one is.
+        let state = |held| State { held, token: None, highest: None };
+        Some(holders(actions, self.reentrant)?.into_iter().map(state).collect())
     }
 
     fn removal(&self, action: &Action) -> Removal {

@@ -58,6 +58,14 @@ impl Specification for Mutex {
         }
     }
 
+    fn states(&self, _actions: &[Action]) -> Option<Vec<bool>> {
+        Some(vec![false, true])
+    }
+
+    fn distance(&self, taken: &bool) -> Option<i64> {
+        Some(i64::from(*taken))
+    }
+
     fn balance(&self, action: &Action) -> Option<i64> {
         Some(match action {
             Action::Acquire => 1,

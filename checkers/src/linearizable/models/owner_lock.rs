@@ -101,9 +101,41 @@ impl Specification for OwnerLock {
         }
     }
 
+    fn states(&self, actions: &[Action]) -> Option<Vec<Held>> {
+        holders(actions, self.reentrant)
+    }
+
     fn removal(&self, action: &Action) -> Removal {
         action.removal()
     }
+}
+
+/// In which states a lock can be before `actions`. Free, it allows whatever it allows while somebody holds it who does not appear. Who holds it
+/// more often than there are releases does not let go of it, however often that is.
+pub(super) fn holders(actions: &[Action], reentrant: bool) -> Option<Vec<Held>> {
+    const MOST: usize = 64;
+    let mut releases: Vec<(Owner, u32)> = Vec::new();
+    for action in actions {
+        let owner = action.owner();
+        let place = match releases.iter().position(|(other, _)| *other == owner) {
+            Some(place) => place,
+            None if releases.len() == MOST => return None,
+            None => {
+                releases.push((owner, 0));
+                releases.len() - 1
+            }
+        };
+        releases[place].1 += u32::from(matches!(action, Action::Release(_)));
+    }
+    let mut states = vec![None];
+    for (owner, count) in releases {
+        let most = if reentrant { count + 1 } else { 1 };
+        if states.len() + most as usize > 2 * MOST {
+            return None;
+        }
+        states.extend((1..=most).map(|count| Some((owner, count))));
+    }
+    Some(states)
 }
 
 /// The lock after `owner` took it.

@@ -11,6 +11,7 @@
 //! anything changed. The set starts empty. A read that lists an element twice is no answer a set can give: such a
 //! history is a violation, not a malformed one.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -196,6 +197,45 @@ impl Specification for Set {
                 | SetAction::Read(_)
                 | SetAction::Add(_, Some(false))
                 | SetAction::Remove(_, Some(false))
+        )
+    }
+
+    /// The elements that are named by themselves can be there or not. Of the others all that matters is whether they are just those
+    /// that some read of the whole set has.
+    fn states(&self, actions: &[SetAction]) -> Option<Vec<Elements>> {
+        const NAMED: usize = 6;
+        const READ: usize = 4;
+        let mut named = BTreeSet::new();
+        for action in actions {
+            if let SetAction::Add(element, _)
+            | SetAction::Remove(element, _)
+            | SetAction::Contains(element, _) = action
+            {
+                named.insert(*element);
+                if named.len() > NAMED {
+                    return None;
+                }
+            }
+        }
+        let mut others = BTreeSet::from([Vec::new()]);
+        for action in actions {
+            if let SetAction::Read(all) = action {
+                others.insert(all.sorted().iter().copied().filter(|one| !named.contains(one)).collect());
+                if others.len() > READ {
+                    return None;
+                }
+            }
+        }
+        let subsets = (0..1_u32 << named.len()).map(|mask| {
+            let named = named.iter().enumerate().filter(move |(place, _)| mask >> place & 1 == 1);
+            named.map(|(_, element)| *element).collect::<Vec<_>>()
+        });
+        Some(
+            subsets
+                .flat_map(|subset| {
+                    others.iter().map(move |others| Elements::new(&[&subset[..], others].concat()))
+                })
+                .collect(),
         )
     }
 }

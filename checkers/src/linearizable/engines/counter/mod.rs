@@ -3,14 +3,16 @@
 //! If all amounts are equal, a counter is a count of steps and each result tells after how many of them it was: [`steps`] decides
 //! that exactly. So it does if amounts of one sign differ but every operation saw the value, for then the values give the order.
 //! Otherwise to find which operations add up to what was read is the subset sum problem, and only what is impossible whatever the order
-//! is found here: a value outside of what the operations that can have come before can add up to, or not divisible by what divides them all.
+//! is found here ([`bounds`]): a value outside of what the operations that can have come since another one was seen can add up to, or
+//! not divisible by what divides them all.
 
+mod bounds;
 pub(crate) mod steps;
 
 use rustc_hash::FxHashMap;
 
 use super::super::budget::Budget;
-use super::super::call::{Answer, Call, Contradiction, Decision, NEVER};
+use super::super::call::{Answer, Call, Contradiction, Decision};
 use super::super::models::counter::CounterAction;
 use steps::{Job, Kind, Sabotage};
 
@@ -47,7 +49,7 @@ fn solve(calls: &[Call<CounterAction>], sabotage: Sabotage) -> Option<Solution> 
         return Some(equal_amounts(calls, first, sabotage));
     }
     drop(amounts);
-    chain(calls, sabotage).or_else(|| out_of_bounds(calls).map(Err))
+    chain(calls, sabotage).or_else(|| bounds::contradiction(calls, sabotage).map(Err))
 }
 
 fn amount(action: &CounterAction) -> i64 {
@@ -207,46 +209,6 @@ fn chain(calls: &[Call<CounterAction>], sabotage: Sabotage) -> Option<Solution> 
         let culprit = if found.pattern.len() == 2 { found.culprit } else { last(Some(found.culprit)) };
         Contradiction { culprit, pattern: Vec::new() }
     }))
-}
-
-/// A value that no choice of the operations that can have come before adds up to, because it is too large, too small,
-/// or not divisible by their common divisor.
-fn out_of_bounds(calls: &[Call<CounterAction>]) -> Option<Contradiction> {
-    let divisor = calls.iter().fold(0, |divisor, call| gcd(divisor, amount(&call.action).unsigned_abs()));
-    let mut events: Vec<(u32, u32)> = Vec::with_capacity(2 * calls.len());
-    for (index, call) in calls.iter().enumerate() {
-        events.push((call.invoked, index as u32));
-        if call.returned != NEVER {
-            events.push((call.returned, index as u32));
-        }
-    }
-    events.sort_unstable();
-    // Of the amounts of each sign: what was invoked so far, and what has returned.
-    let (mut up, mut down, mut up_certain, mut down_certain) = (0_i128, 0_i128, 0_i128, 0_i128);
-    let mut certain = vec![(0_i128, 0_i128); calls.len()];
-    for (at, index) in events {
-        let index = index as usize;
-        let call = &calls[index];
-        let delta = i128::from(amount(&call.action));
-        if at == call.invoked {
-            certain[index] = (up_certain, down_certain);
-            up += delta.max(0);
-            down += delta.min(0);
-            continue;
-        }
-        if let Some(value) = seen(&call.action) {
-            let (up_before, down_before) = certain[index];
-            let most = up - delta.max(0) + down_before;
-            let least = down - delta.min(0) + up_before;
-            let divides = divisor == 0 || value % i128::from(divisor) == 0;
-            if value > most || value < least || !divides {
-                return Some(Contradiction { culprit: index, pattern: Vec::new() });
-            }
-        }
-        up_certain += delta.max(0);
-        down_certain += delta.min(0);
-    }
-    None
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {

@@ -63,6 +63,8 @@ pub(crate) enum Sabotage {
     RungsAreSteps,
     /// A look is reached only at its own return.
     LookAtReturn,
+    /// Amounts that were certainly added count twice.
+    CompletesTwice,
 }
 
 /// A job that was done, and the job whose return asked for it; [`NONE`]: its own return did.

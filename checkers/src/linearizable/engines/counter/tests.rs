@@ -1,5 +1,6 @@
 use schism_history::Random;
 
+use super::super::super::call::NEVER;
 use super::super::super::models::counter::Counter;
 use super::super::super::specification::Specification;
 use super::super::super::testing::{Shape, Simulated, brute_force, jolt, simulate};
@@ -219,6 +220,7 @@ fn planted_mistakes_are_noticed() {
         Sabotage::UnknownIsNever,
         Sabotage::RungsAreSteps,
         Sabotage::LookAtReturn,
+        Sabotage::CompletesTwice,
     ] {
         let mut random = Random::new(8, "counter");
         let noticed = (0..20_000).any(|_| {

@@ -5,6 +5,8 @@
 //! order of a history with some operations freed, so if what is kept is impossible, the history is. (Merely deleting
 //! a write would prove nothing: a read of its value would become impossible for lack of the write.)
 
+use std::time::{Duration, Instant};
+
 use super::super::super::budget::Budget;
 use super::super::super::engines::just_in_time::{self, Answer, NEVER, Number, Reductions, RegisterCall};
 use super::super::super::models::register::Action;
@@ -27,12 +29,26 @@ pub(super) struct Core<'a> {
     past: &'a [RegisterCall],
     values: usize,
     left: u64,
+    deadline: Option<(Instant, Duration)>,
 }
 
 impl<'a> Core<'a> {
     /// `past` are all calls, whose values are below `values`; so many `keys` are explained.
     pub fn new(past: &'a [RegisterCall], values: usize, keys: usize) -> Self {
-        Self { past, values, left: (TOTAL / keys.max(1) as u64).max(SHARE) }
+        Self { past, values, left: (TOTAL / keys.max(1) as u64).max(SHARE), deadline: None }
+    }
+
+    /// The same, until then.
+    pub fn until(self, deadline: Option<(Instant, Duration)>) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Whether nothing stopped it so far: neither the work nor the time.
+    pub fn goes_on(&mut self) -> bool {
+        if self.deadline.is_some_and(|(deadline, _)| Instant::now() >= deadline) {
+            self.left = 0;
+        }
+        self.left > 0
     }
 
     /// Whether the kept calls (ascending indices) are impossible together, with all others freed.
@@ -63,7 +79,8 @@ impl<'a> Core<'a> {
             let write = RegisterCall { action, invoked: 0, returned: NEVER, source: usize::MAX, endless };
             trial.extend(std::iter::repeat_n(write, if endless { observers.min(1) } else { free }));
         }
-        let budget = Budget::visits(TRIAL.min(self.left));
+        let visits = TRIAL.min(self.left);
+        let budget = Budget { deadline: self.deadline, ..Budget::visits(visits) };
         let (answer, visits) = just_in_time::decide(&trial, self.values, Reductions::ALL, budget);
         let looked_at = visits + self.values as u64 / 8 + self.past.len() as u64 / 8;
         self.left = self.left.saturating_sub(looked_at);
@@ -95,10 +112,10 @@ impl<'a> Core<'a> {
         // Then in chunks that become smaller (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing
         // input", 2002), and one by one until nothing more can go.
         let mut chunk = (kept.len() / 2).max(1);
-        while self.left > 0 {
+        while self.goes_on() {
             let before = kept.len();
             let mut start = 0;
-            while start < kept.len() && self.left > 0 {
+            while start < kept.len() && self.goes_on() {
                 let end = (start + chunk).min(kept.len());
                 let rest: Vec<usize> = kept
                     .iter()

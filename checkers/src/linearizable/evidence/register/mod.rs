@@ -8,6 +8,8 @@ mod core;
 mod pattern;
 mod words;
 
+use std::time::{Duration, Instant};
+
 use rustc_hash::FxHashSet;
 use schism_history::{Table, ValueId, View};
 use serde_json::Value;
@@ -15,7 +17,7 @@ use serde_json::Value;
 use super::super::call::Call;
 use super::super::engines::just_in_time::{NEVER, Numbering, RegisterCall};
 use super::super::models::register::{Action, Register};
-use super::Failure;
+use super::{Failure, NOT_MINIMAL};
 use crate::Violation;
 
 use self::core::Core;
@@ -53,18 +55,21 @@ fn past(calls: &[RegisterCall], culprit: usize) -> (Vec<RegisterCall>, usize) {
     (past, culprit)
 }
 
-/// A small set of `calls` (indices) that are impossible together, whatever the others did.
+/// A small set of `calls` (indices) that are impossible together, whatever the others did; and whether none of them can be freed, as far as
+/// is known.
 pub(super) fn shrunk(
     calls: &[Call<Action<ValueId>>],
     initial: ValueId,
     culprit: usize,
     sharing: usize,
-) -> Vec<usize> {
+    deadline: Option<(Instant, Duration)>,
+) -> (Vec<usize>, bool) {
     let (numbered, numbering) = Numbering::of(calls, initial);
     let (past, culprit) = past(&numbered, culprit);
-    let core = Core::new(&past, numbering.count(), sharing).shrink(culprit);
-    let sources: FxHashSet<u32> = core.iter().map(|call| past[*call].source as u32).collect();
-    (0..calls.len()).filter(|call| sources.contains(&calls[*call].source)).collect()
+    let mut core = Core::new(&past, numbering.count(), sharing).until(deadline);
+    let kept = core.shrink(culprit);
+    let sources: FxHashSet<u32> = kept.iter().map(|call| past[*call].source as u32).collect();
+    ((0..calls.len()).filter(|call| sources.contains(&calls[*call].source)).collect(), core.goes_on())
 }
 
 impl<'a> Scene<'a> {
@@ -87,10 +92,13 @@ impl<'a> Scene<'a> {
 pub(in super::super) fn explain(failure: &Failure<'_, Register>) -> Violation {
     let scene = Scene::new(failure);
     let narrator = Narrator::new(&scene);
-    let mut core = Core::new(&scene.past, scene.numbering.count(), failure.sharing);
+    let mut core = Core::new(&scene.past, scene.numbering.count(), failure.sharing).until(failure.deadline);
     let story = pattern::find(&scene).filter(|story| core.is_impossible(&story.calls()));
     let story = story.unwrap_or_else(|| Story::Unordered { calls: core.shrink(scene.culprit) });
-    let told = narrator.tell(&story);
+    let mut told = narrator.tell(&story);
+    if !core.goes_on() {
+        told.explanation.push(NOT_MINIMAL.to_owned());
+    }
     let culprit = scene.past.get(scene.culprit).map_or(0, |call| call.source) as u32;
     let rows = told.sources.into_iter().map(|source| source as u32).collect();
     super::violation(failure.table, failure.key, culprit, rows, told.summary, told.explanation)

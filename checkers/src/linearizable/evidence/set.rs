@@ -1,0 +1,66 @@
+//! Contradictions of sets.
+
+use schism_history::View;
+
+use super::super::models::set::{Elements, Set, SetAction};
+use super::super::specification::{Misfit, Removal, Specification};
+use super::{Failure, general};
+use crate::Violation;
+
+/// The contradiction in the history of a set.
+pub(in super::super) fn explain(failure: &Failure<'_, Set>) -> Violation {
+    if failure.calls.iter().any(|call| matches!(call.action, SetAction::Read(_))) {
+        return general::explain(failure);
+    }
+    let Failure { table, key, rows, calls, contradiction, decide, sharing, deadline, .. } = *failure;
+    let specification = &Singles(failure.specification);
+    general::explain(&Failure {
+        specification,
+        table,
+        key,
+        rows,
+        calls,
+        contradiction,
+        decide,
+        sharing,
+        deadline,
+    })
+}
+
+/// A set that nobody reads as a whole: its elements have nothing to do with each other, so all that concerns one of them can
+/// be left out together.
+struct Singles<'s>(&'s Set);
+
+impl Specification for Singles<'_> {
+    type Action = SetAction;
+    type State = Elements;
+
+    fn initial(&self) -> Elements {
+        self.0.initial()
+    }
+
+    fn action(&self, operation: &View<'_>) -> Result<Option<SetAction>, Misfit> {
+        self.0.action(operation)
+    }
+
+    fn step(&self, state: &Elements, action: &SetAction) -> Option<Elements> {
+        self.0.step(state, action)
+    }
+
+    fn observes(&self, action: &SetAction) -> bool {
+        self.0.observes(action)
+    }
+
+    fn states(&self, actions: &[SetAction]) -> Option<Vec<Elements>> {
+        self.0.states(actions)
+    }
+
+    fn removal(&self, action: &SetAction) -> Removal {
+        match action {
+            SetAction::Add(element, _) | SetAction::Remove(element, _) | SetAction::Contains(element, _) => {
+                Removal::Together(element.raw())
+            }
+            SetAction::Read(_) => Removal::Alone,
+        }
+    }
+}
