@@ -286,7 +286,7 @@ fn what_the_checker_of_a_run_cannot_say_is_no_pass() {
     for (index, event) in twice.iter_mut().enumerate() {
         event["index"] = json!(index);
     }
-    for (limit, code) in [("time-limit: 1m", 0), ("time-limit: 0s", 3), ("memory-limit: 1", 3)] {
+    for (limit, code) in [("time-limit: 1m", 0), ("time-limit: 1ns", 3), ("memory-limit: 1B", 3)] {
         let place = Place::new();
         let more = format!("time-limit: 1s\nchecks: {{ linearizable: {{ {limit} }} }}\n");
         let dir = run_of(&place, &more, &twice);
@@ -389,7 +389,7 @@ fn the_flags_of_a_check_reach_the_checker() {
     assert_eq!(check(&["--initial", "4"]), Some(0));
     assert_eq!(check(&["--initial", "\"4\""]), Some(1));
     assert_eq!(check(&["--initial", "null"]), Some(1));
-    assert_eq!(check(&["--initial", "4", "--engine", "search", "--memory-limit", "1"]), Some(3));
+    assert_eq!(check(&["--initial", "4", "--engine", "search", "--memory-limit", "1B"]), Some(3));
     assert_eq!(check(&["--initial", "4", "--engine", "search", "--time-limit", "0s"]), Some(3));
 }
 

@@ -379,6 +379,112 @@ fn a_budget_that_ran_out_is_unknown_whichever_it_was_and_whoever_searched() {
 }
 
 #[test]
+fn what_an_engine_is_too_narrow_for_is_unknown_and_another_one_decides_it() {
+    let mut story = Story::default();
+    for process in 0..17_000 {
+        story.event(process, Kind::Invoke, "write", json!(process % 3));
+    }
+    story.read(1).read(2).read(1);
+    for process in 0..17_000 {
+        story.event(process, Kind::Ok, "write", json!(process % 3));
+    }
+    let by = |engine| story.judged(&Options { engine, ..Options::new(Model::Register) });
+    let narrow = by(Engine::JustInTime);
+    assert_eq!((narrow.validity, narrow.violating_keys), (Validity::Unknown, 0));
+    assert!(narrow.unknown.unwrap().starts_with("more operations were open at once"));
+    assert_eq!((by(Engine::Auto).validity, by(Engine::Search).validity), (Validity::Pass, Validity::Pass));
+}
+
+#[test]
+fn what_failed_never_happened() {
+    for kind in [Kind::Fail, Kind::Info] {
+        for (model, f, seen_by) in [
+            (Model::Register, "write", "read"),
+            (Model::FifoQueue, "enqueue", "dequeue"),
+            (Model::Stack, "push", "pop"),
+            (Model::UnorderedQueue, "enqueue", "dequeue"),
+        ] {
+            let mut story = Story::default();
+            story.done(f, json!(7), kind, json!(7));
+            story.done(seen_by, Value::Null, Kind::Ok, json!(7));
+            let expected = if kind == Kind::Fail { VIOLATION } else { PASS };
+            assert_eq!(story.verdict(model), expected, "{model} {kind}");
+        }
+    }
+}
+
+#[test]
+fn what_is_undecided_while_the_history_grows_is_no_finding_and_no_pass() {
+    let mut story = Story::default();
+    crowd(&mut story);
+    let mut wrong = story.clone();
+    wrong.read(77);
+    let enough = Options { engine: Engine::JustInTime, ..Options::new(Model::Register) };
+    let no_memory = Options { memory_budget: Some(0), ..enough.clone() };
+    let no_time = Options { time_budget: Some(Duration::ZERO), ..enough.clone() };
+    let patient = Pace::default();
+    let mut hasty = Pace::default();
+    hasty.look = Duration::ZERO;
+    for (story, right) in [(&story, Validity::Pass), (&wrong, Validity::Violation)] {
+        for (options, pace, last) in [
+            (&no_memory, &patient, Validity::Unknown),
+            (&no_time, &hasty, Validity::Unknown),
+            // What no look had the time for is decided in the end.
+            (&enough, &hasty, right),
+        ] {
+            live(options, Builder::new(), pace, |live| {
+                story.events.iter().for_each(|event| live.event(event).unwrap());
+                assert_eq!(live.look(Duration::from_secs(1)), []);
+                let summary = live.finish().unwrap();
+                assert_eq!(summary.validity, last);
+                assert_eq!(summary.violating.len(), usize::from(last == Validity::Violation));
+                assert_eq!(summary.unknown.len(), usize::from(last == Validity::Unknown));
+            });
+        }
+    }
+}
+
+#[test]
+fn no_way_on_from_a_dropped_past_that_is_undecided_is_taken_for_none() {
+    // Two ways in which the past can have ended; then an element comes twice, which the polynomial engine cannot decide.
+    let mut story = Story::default();
+    for (kind, one, other) in [(Kind::Invoke, json!(1), json!(2)), (Kind::Ok, json!(1), json!(2))] {
+        story.event(0, kind, "enqueue", one).event(1, kind, "enqueue", other);
+    }
+    let past = story.events.len();
+    for _ in 0..2 {
+        story.done("enqueue", json!(5), Kind::Ok, json!(5));
+    }
+    story.done("dequeue", Value::Null, Kind::Ok, json!(1));
+    let options = Options { engine: Engine::Special, ..Options::new(Model::FifoQueue) };
+    let mut pace = Pace::default();
+    pace.patience = Duration::ZERO;
+    live(&options, Builder::new(), &pace, |live| {
+        story.events[..past].iter().for_each(|event| live.event(event).unwrap());
+        assert_eq!((live.look(Duration::from_secs(1)), live.kept()), (Vec::new(), 0));
+        story.events[past..].iter().for_each(|event| live.event(event).unwrap());
+        assert_eq!(live.look(Duration::from_secs(2)), []);
+        let summary = live.finish().unwrap();
+        assert_eq!((summary.validity, summary.violating), (Validity::Unknown, Vec::new()));
+    });
+}
+
+#[test]
+fn nothing_is_found_in_a_history_that_cannot_be_judged() {
+    let mut story = Story::default();
+    story.on(Some(json!("a"))).write(1).on(Some(json!("b"))).done("jump", json!(1), Kind::Ok, json!(1));
+    story.on(Some(json!("a"))).read(2);
+    live(&Options::new(Model::Register), Builder::new(), &Pace::default(), |live| {
+        story.events.iter().for_each(|event| live.event(event).unwrap());
+        assert_eq!(live.look(Duration::from_secs(1)), []);
+        assert_eq!(
+            live.finish(),
+            check(&story.table(), &Options::new(Model::Register)).map(|_| unreachable!())
+        );
+    });
+}
+
+#[test]
 fn the_memory_is_for_all_threads_together() {
     let mut story = Story::default();
     crowd(&mut story);
