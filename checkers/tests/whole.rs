@@ -471,17 +471,23 @@ fn no_way_on_from_a_dropped_past_that_is_undecided_is_taken_for_none() {
 
 #[test]
 fn nothing_is_found_in_a_history_that_cannot_be_judged() {
-    let mut story = Story::default();
-    story.on(Some(json!("a"))).write(1).on(Some(json!("b"))).done("jump", json!(1), Kind::Ok, json!(1));
-    story.on(Some(json!("a"))).read(2);
-    live(&Options::new(Model::Register), Builder::new(), &Pace::default(), |live| {
-        story.events.iter().for_each(|event| live.event(event).unwrap());
-        assert_eq!(live.look(Duration::from_secs(1)), []);
-        assert_eq!(
-            live.finish(),
-            check(&story.table(), &Options::new(Model::Register)).map(|_| unreachable!())
-        );
-    });
+    // The operation that does not fit was done on another key, or is still open on the same one, where it may have written.
+    for (key, kind) in [("b", Some(Kind::Ok)), ("a", None)] {
+        let mut story = Story::default();
+        story.on(Some(json!("a"))).write(1);
+        story.on(Some(json!(key))).event(90, Kind::Invoke, "jump", json!(2));
+        if let Some(kind) = kind {
+            story.event(90, kind, "jump", json!(2));
+        }
+        story.on(Some(json!("a"))).read(2);
+        let options = Options::new(Model::Register);
+        live(&options, Builder::new(), &Pace::default(), |live| {
+            story.events.iter().for_each(|event| live.event(event).unwrap());
+            assert_eq!(live.look(Duration::from_secs(1)), []);
+            assert_eq!(live.finish().err(), check(&story.table(), &options).err());
+            assert!(live.finish().is_err());
+        });
+    }
 }
 
 #[test]
