@@ -31,9 +31,14 @@ fn lines(events: &[Value]) -> String {
 
 /// A run directory with this history, as a controller leaves it that dies before it judges.
 fn run(place: &Place, events: &[Value]) -> PathBuf {
+    run_of(place, "time-limit: 1s\n", events)
+}
+
+/// As [`run`], of a test with these lines.
+fn run_of(place: &Place, more: &str, events: &[Value]) -> PathBuf {
     let test = place.file(
         "test.yaml",
-        "name: t\nsystem: demo\ncluster: { local: 3 }\nworkload: { register: {} }\ntime-limit: 1s\n",
+        &format!("name: t\nsystem: demo\ncluster: {{ local: 3 }}\nworkload: {{ register: {{}} }}\n{more}"),
     );
     let (test, source, system) = plan::prepare(&test, &[]).unwrap();
     let plan = plan::resolve(&test, &source, &system, 1).unwrap();
@@ -262,4 +267,208 @@ fn keywords_name_the_fields_of_a_lock() {
         let finished = place.schism(&["check", "history.edn", "--model", "fenced-lock"]);
         assert_eq!(finished.code, Some(code), "{}{}", finished.stdout, finished.stderr);
     }
+}
+
+#[test]
+fn a_run_that_had_no_power_to_show_a_violation_is_void() {
+    // Too few operations; too few of them within the load; not a single write that was acknowledged; a fault that was never made.
+    let late = |mut events: Vec<Value>| {
+        events.iter_mut().skip(100).for_each(|event| event["time"] = json!(2_000_000_000));
+        events
+    };
+    let no_writes = |mut events: Vec<Value>| {
+        for event in &mut events {
+            let seen = event["f"] == "read" && event["type"] == "ok";
+            if event["f"] == "write" && event["type"] == "ok" {
+                event["type"] = json!("fail");
+            } else if seen {
+                event["value"] = Value::Null;
+            }
+        }
+        events
+    };
+    let fault = "nemesis: { timeline: [{ at: 100ms, for: 200ms, fault: { kill: { targets: [one] } } }] }\n";
+    for (more, events, why) in [
+        ("", history(10), "20 operations were acknowledged; a pass needs 100"),
+        ("power: { ok: 121 }\n", history(60), "120 operations were acknowledged; a pass needs 121"),
+        ("", late(history(60)), "50 operations were acknowledged; a pass needs 100"),
+        ("", no_writes(history(200)), "not a single write was acknowledged"),
+        (fault, history(60), "1 of 1 planned faults were never made"),
+    ] {
+        let place = Place::new();
+        let dir = run_of(&place, &format!("time-limit: 1s\n{more}"), &events);
+        judged_before(&place, &dir, &json!([]));
+        place.schism(&["check", "run"]).expect(4);
+        assert!(reasons(&dir).contains(why), "{}", reasons(&dir));
+    }
+    // The same without what is missing.
+    let place = Place::new();
+    let dir = run_of(&place, "time-limit: 1s\npower: { ok: 120 }\n", &history(60));
+    judged_before(&place, &dir, &json!([]));
+    place.schism(&["check", "run"]).expect(0);
+}
+
+#[test]
+fn a_violation_outranks_all_that_is_missing_besides() {
+    let place = Place::new();
+    let mut events = history(3);
+    events.last_mut().unwrap()["value"] = json!(1);
+    let dir = run(&place, &events);
+    for verdict in ["void", "infra", "residue", "unknown"] {
+        judged_before(&place, &dir, &json!([{ "verdict": verdict, "what": "Something else was wrong." }]));
+        place.schism(&["check", "run"]).expect(1);
+    }
+}
+
+#[test]
+fn what_the_checker_of_a_run_cannot_say_is_no_pass() {
+    // A value written twice needs a search, and there is no time or memory for one.
+    let mut twice = [history(30), history(30)].concat();
+    for (index, event) in twice.iter_mut().enumerate() {
+        event["index"] = json!(index);
+    }
+    for (limit, code) in [("time-limit: 1m", 0), ("time-limit: 1ns", 3), ("memory-limit: 1B", 3)] {
+        let place = Place::new();
+        let more = format!("time-limit: 1s\nchecks: {{ linearizable: {{ {limit} }} }}\n");
+        let dir = run_of(&place, &more, &twice);
+        judged_before(&place, &dir, &json!([]));
+        place.schism(&["check", "run"]).expect(code);
+    }
+    // What contradicts itself, or is no operation of the model, was not judged at all.
+    for (change, why) in [
+        (json!({ "process": 0, "type": "ok", "f": "read", "value": 1 }), "has nothing open"),
+        (json!({ "process": 0, "type": "invoke", "f": "jump", "value": 1 }), "has no operation `jump`"),
+    ] {
+        let place = Place::new();
+        let mut events = history(60);
+        let mut event = change.clone();
+        (event["index"], event["time"]) = (json!(events.len()), json!(999_999));
+        events.push(event);
+        let dir = run(&place, &events);
+        judged_before(&place, &dir, &json!([]));
+        place.schism(&["check", "run"]).expect(5);
+        assert!(reasons(&dir).contains(why), "{}", reasons(&dir));
+    }
+}
+
+#[test]
+fn a_torn_last_line_makes_a_run_void_and_takes_nothing_from_what_is_whole() {
+    let place = Place::new();
+    let events = history(60);
+    let dir = run(&place, &events);
+    let text = lines(&events);
+    judged_before(&place, &dir, &json!([]));
+    // The last read is open then, and the history has a line as before.
+    fs::write(dir.join("history.jsonl"), &text[..text.len() - 10]).unwrap();
+    place.schism(&["check", "run"]).expect(4);
+    assert!(reasons(&dir).contains("cut off in the middle of its last line"), "{}", reasons(&dir));
+
+    // Only the newline is missing: the operation is complete, and what it shows counts.
+    let (good, bad) = pair_of_histories();
+    for (text, code) in [(&good, 0), (&bad, 1)] {
+        place.file("history.jsonl", text.trim_end());
+        let finished = place.schism(&["check", "history.jsonl", "--model", "register"]).expect(code);
+        assert!(!finished.stderr.contains("cut short"), "{}", finished.stderr);
+    }
+    // A torn completion leaves the operation open: it may have happened, so the read before it is fine, and is no read of what
+    // nobody wrote; and that it is torn is said.
+    let events = [
+        json!({ "process": 0, "type": "invoke", "f": "write", "value": 1 }),
+        json!({ "process": 1, "type": "invoke", "f": "read" }),
+        json!({ "process": 1, "type": "ok", "f": "read", "value": 1 }),
+    ];
+    place.file("history.jsonl", &format!("{}{{\"process\":0,\"type\":\"fa", lines(&events)));
+    let finished = place.schism(&["check", "history.jsonl", "--model", "register"]).expect(0);
+    assert!(finished.stderr.contains("line 4, the last, was cut short"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_worst_of_a_folder_wins_whatever_its_place() {
+    let (good, bad) = pair_of_histories();
+    let undecided = {
+        let mut twice = [history(1), history(1)].concat();
+        for (index, event) in twice.iter_mut().enumerate() {
+            event["index"] = json!(index);
+            event["time"] = json!(index);
+        }
+        lines(&twice)
+    };
+    let invoked = "{\"process\":0,\"type\":\"invoke\",\"f\":\"write\",\"value\":1}\n";
+    let broken = format!("{invoked}{invoked}");
+    // From the best to the worst: pass, unknown, void, what could not be judged, violation.
+    let kinds =
+        [(good.as_str(), 0), (undecided.as_str(), 3), (invoked, 4), (broken.as_str(), 2), (bad.as_str(), 1)];
+    for (better, (one, _)) in kinds.iter().enumerate() {
+        for (other, code) in &kinds[better..] {
+            for pair in [[one, other], [other, one]] {
+                let place = Place::new();
+                place.file("all/a.jsonl", pair[0]);
+                place.file("all/b.jsonl", pair[1]);
+                let check = ["check", "all", "--model", "register", "--engine", "special", "--key", "none"];
+                place.schism(&check).expect(*code);
+                place.schism(&[&check[..], &["--json"]].concat()).expect(*code);
+            }
+        }
+    }
+    let place = Place::new();
+    place.file("all/README.md", "No history.\n");
+    place.schism(&["check", "all", "--model", "register"]).expect(2);
+}
+
+#[test]
+fn the_flags_of_a_check_reach_the_checker() {
+    let place = Place::new();
+    let first = [
+        json!({ "process": 0, "type": "invoke", "f": "read" }),
+        json!({ "process": 0, "type": "ok", "f": "read", "value": 4 }),
+    ];
+    place.file("history.jsonl", &lines(&first));
+    let check = |more: &[&str]| {
+        place.schism(&[&["check", "history.jsonl", "--model", "register"], more].concat()).code
+    };
+    assert_eq!(check(&[]), Some(1));
+    assert_eq!(check(&["--initial", "4"]), Some(0));
+    assert_eq!(check(&["--initial", "\"4\""]), Some(1));
+    assert_eq!(check(&["--initial", "null"]), Some(1));
+    assert_eq!(check(&["--initial", "4", "--engine", "search", "--memory-limit", "1B"]), Some(3));
+    assert_eq!(check(&["--initial", "4", "--engine", "search", "--time-limit", "0s"]), Some(3));
+}
+
+#[test]
+fn a_witness_is_written_of_a_pass_only_and_is_an_order() {
+    let place = Place::new();
+    let write = |index: usize, process: u64, kind: &str, f: &str, value: Value| json!({ "index": index, "time": index, "process": process, "type": kind, "f": f, "key": process % 2, "value": value });
+    // On key 0 the write that was invoked second came first, as the read after it shows; key 1 has a write and a read.
+    let mut events = vec![
+        write(0, 0, "invoke", "write", json!(1)),
+        write(1, 2, "invoke", "write", json!(2)),
+        write(2, 0, "ok", "write", json!(1)),
+        write(3, 1, "invoke", "write", json!(3)),
+        write(4, 2, "ok", "write", json!(2)),
+        write(5, 1, "ok", "write", json!(3)),
+        write(6, 4, "invoke", "read", Value::Null),
+        write(7, 1, "invoke", "read", Value::Null),
+        write(8, 4, "ok", "read", json!(1)),
+        write(9, 1, "ok", "read", json!(3)),
+    ];
+    for engine in ["auto", "search", "just-in-time"] {
+        place.file("history.jsonl", &lines(&events));
+        let check =
+            ["check", "history.jsonl", "--model", "register", "--engine", engine, "--witness", "order.jsonl"];
+        place.schism(&check).expect(0);
+        let orders = fs::read_to_string(place.path().join("order.jsonl")).unwrap();
+        let orders: Vec<Value> = orders.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            orders,
+            [json!({ "key": 0, "order": [1, 0, 6] }), json!({ "key": 1, "order": [3, 7] })],
+            "{engine}"
+        );
+        fs::remove_file(place.path().join("order.jsonl")).unwrap();
+    }
+    events[9]["value"] = Value::Null;
+    place.file("history.jsonl", &lines(&events));
+    let check = ["check", "history.jsonl", "--model", "register", "--witness", "order.jsonl"];
+    let finished = place.schism(&check).expect(1);
+    assert!(finished.stderr.contains("only a pass has an order"), "{}", finished.stderr);
+    assert!(!place.path().join("order.jsonl").exists());
 }

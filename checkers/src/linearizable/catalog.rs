@@ -187,3 +187,31 @@ fn from_null(
     };
     calls.iter().map(call).collect::<Vec<_>>().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linearizable::budget::Exhausted;
+
+    #[test]
+    fn of_several_readings_one_that_fits_suffices_and_one_that_is_undecided_rules_nothing_out() {
+        let unknown = Answer::Unknown(Exhausted::Time, 3);
+        let answers = [Answer::Linearizable, Answer::impossible(4), Answer::impossible(7), unknown.clone()];
+        for one in &answers {
+            for other in &answers {
+                let readings = [one.clone(), other.clone()];
+                let decision =
+                    any(&readings, |answer| Some(Decision { answer: answer.clone(), engine: "x" }));
+                let expected = match readings {
+                    [Answer::Linearizable, _] | [_, Answer::Linearizable] => Answer::Linearizable,
+                    [Answer::Unknown(..), _] | [_, Answer::Unknown(..)] => unknown.clone(),
+                    [Answer::Impossible(one), Answer::Impossible(other)] => {
+                        Answer::impossible(one.culprit.max(other.culprit))
+                    }
+                };
+                assert_eq!(decision.map(|decision| decision.answer), Some(expected), "{one:?} {other:?}");
+            }
+        }
+        assert_eq!(any(&[0], |_| None), None, "the engine knows no such calls");
+    }
+}
