@@ -2,7 +2,8 @@
 
 use schism_history::View;
 
-use super::super::models::set::{Elements, Set, SetAction};
+use super::super::models::members::Members;
+use super::super::models::set::{Set, SetAction};
 use super::super::specification::{Misfit, Removal, Specification};
 use super::{Failure, general};
 use crate::Violation;
@@ -33,9 +34,9 @@ struct Singles<'s>(&'s Set);
 
 impl Specification for Singles<'_> {
     type Action = SetAction;
-    type State = Elements;
+    type State = Members;
 
-    fn initial(&self) -> Elements {
+    fn initial(&self) -> Members {
         self.0.initial()
     }
 
@@ -43,15 +44,19 @@ impl Specification for Singles<'_> {
         self.0.action(operation)
     }
 
-    fn step(&self, state: &Elements, action: &SetAction) -> Option<Elements> {
+    fn step(&self, state: &Members, action: &SetAction) -> Option<Members> {
         self.0.step(state, action)
+    }
+
+    fn component(&self, action: &SetAction) -> Option<u32> {
+        self.0.component(action)
     }
 
     fn observes(&self, action: &SetAction) -> bool {
         self.0.observes(action)
     }
 
-    fn states(&self, actions: &[SetAction]) -> Option<Vec<Elements>> {
+    fn states(&self, actions: &[SetAction]) -> Option<Vec<Members>> {
         self.0.states(actions)
     }
 

@@ -8,7 +8,7 @@ pub(crate) mod fenced_lock;
 pub(crate) mod fifo_queue;
 pub(crate) mod key_value;
 pub(crate) mod log;
-mod members;
+pub(crate) mod members;
 pub(crate) mod multi_register;
 pub(crate) mod mutex;
 pub(crate) mod owner_lock;

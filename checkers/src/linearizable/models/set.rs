@@ -202,7 +202,7 @@ impl Specification for Set {
 
     /// The elements that are named by themselves can be there or not. Of the others all that matters is whether they are just those
     /// that some read of the whole set has.
-    fn states(&self, actions: &[SetAction]) -> Option<Vec<Elements>> {
+    fn states(&self, actions: &[SetAction]) -> Option<Vec<Members>> {
         const NAMED: usize = 6;
         const READ: usize = 4;
         let mut named = BTreeSet::new();
@@ -219,7 +219,10 @@ impl Specification for Set {
         }
         let mut others = BTreeSet::from([Vec::new()]);
         for action in actions {
-            if let SetAction::Read(all) = action {
+            // What lists an element twice is no state.
+            if let SetAction::Read(all) = action
+                && !all.repeats
+            {
                 others.insert(all.sorted().iter().copied().filter(|one| !named.contains(one)).collect());
                 if others.len() > READ {
                     return None;
@@ -230,10 +233,12 @@ impl Specification for Set {
             let named = named.iter().enumerate().filter(move |(place, _)| mask >> place & 1 == 1);
             named.map(|(_, element)| *element).collect::<Vec<_>>()
         });
+        let with = |state: Members, element: &ValueId| state.toggled(element.raw());
         Some(
             subsets
                 .flat_map(|subset| {
-                    others.iter().map(move |others| Elements::new(&[&subset[..], others].concat()))
+                    let state = subset.iter().fold(Members::default(), with);
+                    others.iter().map(move |others| others.iter().fold(state.clone(), with))
                 })
                 .collect(),
         )
