@@ -202,15 +202,16 @@ impl Batch {
         let by_themselves = counted || !judge::possible(&*machine, &alone);
         assert!(by_themselves, "{}", told("possible by itself"));
         // And whatever the others did, whenever; those before some moment are known, or can have done anything.
-        let begin = begin(violation);
-        tally.after_a_cut += u64::from(begin.is_some());
-        let starts = judge::states(&*machine, &past);
+        let begins = begins(violation);
+        tally.after_a_cut += u64::from(begins[0].is_some());
+        // Many, and of use only here.
+        let starts = if begins[0].is_some() { judge::states(&*machine, &past) } else { Vec::new() };
         let any_state = violation.explanation.iter().any(|line| line.contains("in whatever state"));
         // The judge holds such evidence against what was before as it was; that only its sum matters is not for it to say.
-        let sums = begin.is_some() && !any_state;
+        let sums = begins[0].is_some() && !any_state;
         assert!(!sums || self.model == Model::Mutex, "{}", told("a sum"));
         let all = past.len();
-        let freed = |gone: Option<u64>| -> bool {
+        let freed = |begin: Option<i64>, gone: Option<u64>| -> bool {
             let mut known: Vec<Op> = Vec::new();
             let mut anything: Vec<Op> = Vec::new();
             for op in &past {
@@ -231,13 +232,14 @@ impl Batch {
             let in_any_state = begin.is_some() && !judge::possible_from(&*machine, &starts, &anything);
             in_any_state || (begin.is_none() || sums) && !judge::possible(&*machine, &known)
         };
-        assert!(freed(None), "{}", told("the others matter"));
+        let begin = begins.into_iter().find(|begin| freed(*begin, None));
+        let begin = begin.unwrap_or_else(|| panic!("{}", told("the others matter")));
         // None of them could be left out, neither by freeing it nor with all that concerns the same element.
         let superfluous: Vec<u64> = alone
             .iter()
             .filter(|gone| gone.index != culprit.index)
             .filter(|gone| {
-                if freed(Some(gone.index)) {
+                if freed(begin, Some(gone.index)) {
                     return !sums;
                 }
                 let related = |op: &&Op| !concerns(self.model, op).is_disjoint(&concerns(self.model, gone));
@@ -260,13 +262,15 @@ impl Batch {
     }
 }
 
-/// The position at which the evidence begins, if it leaves out what was over by then.
-fn begin(violation: &Violation) -> Option<i64> {
-    let line = violation.explanation.iter().find(|line| line.contains(" over before "))?;
+/// The position at which the evidence begins, if it leaves out what was over by then. It names a time, which is that of three events.
+fn begins(violation: &Violation) -> Vec<Option<i64>> {
+    let Some(line) = violation.explanation.iter().find(|line| line.contains(" over before ")) else {
+        return vec![None];
+    };
     let (_, time) = line.split_once(" over before ").unwrap();
     let time: String = time.chars().take_while(|one| one.is_ascii_digit() || *one == '.').collect();
-    // Event 0 is at the first millisecond.
-    Some(time.replace('.', "").parse::<i64>().unwrap() - 1)
+    let first = 3 * (time.replace('.', "").parse::<i64>().unwrap() - 1);
+    (first..first + 3).map(Some).collect()
 }
 
 /// The elements or owners that an operation shares with others: without one of those, the others would mean something else.
