@@ -56,8 +56,12 @@ pub(super) fn capital(text: &str) -> String {
     rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
 }
 
-/// A time in the run: seconds, to the millisecond.
+/// A time in the run: seconds, to the millisecond. Those before the first are of clocks that only count, or of histories that are over
+/// by then, and told in full.
 pub(super) fn seconds(nanoseconds: u64) -> String {
+    if (1..1_000_000).contains(&nanoseconds) {
+        return duration(nanoseconds);
+    }
     let milliseconds = nanoseconds / 1_000_000;
     format!("{}.{:03} s", milliseconds / 1000, milliseconds % 1000)
 }
@@ -83,6 +87,7 @@ mod tests {
     fn times_are_read_easily() {
         assert_eq!(seconds(12_301_999_999), "12.301 s");
         assert_eq!(seconds(5_000_000), "0.005 s");
+        assert_eq!((seconds(0), seconds(107)), ("0.000 s".to_owned(), "107 ns".to_owned()));
         for (nanoseconds, text) in [
             (999, "999 ns"),
             (1_999, "1 µs"),

@@ -173,7 +173,7 @@ impl<'a> Narrator<'a> {
             ));
         }
         explanation.push(format!("{} That is {gap} after {at}.", self.account(story.culprit)));
-        explanation.push(self.fate(newer_id, &newer));
+        explanation.extend(self.fate(newer_id, &newer));
         if let Some(more) = self.writes_between(call, newer_call) {
             explanation.push(more);
         }
@@ -181,18 +181,21 @@ impl<'a> Narrator<'a> {
         Told { summary: format!("{}; but {reason}", self.claim(story.culprit)), explanation, sources }
     }
 
-    /// Whether anyone ever saw the newer value: a lost write and a stale read look the same otherwise.
-    fn fate(&self, id: Number, value: &str) -> String {
-        let observer = self.scene.calls.iter().find(|call| {
+    /// Whether anyone ever saw the newer value: a lost write and a stale read look the same otherwise. Where it was written more than
+    /// once, nobody can say which of the writes was seen.
+    fn fate(&self, id: Number, value: &str) -> Option<String> {
+        let calls = &self.scene.calls;
+        let observer = calls.iter().find(|call| {
             call.action.observes() == Some(id) && self.scene.operation(call).outcome() == Outcome::Ok
         });
-        match observer {
-            Some(call) => {
-                let at = ended(&self.scene.operation(call));
-                format!("{value} was not lost: {} had it, completed at {at}.", self.name(call))
-            }
-            None => format!("No operation ever saw {value}: it may be lost, not only late."),
-        }
+        let Some(call) = observer else {
+            return Some(format!("No operation ever saw {value}: it may be lost, not only late."));
+        };
+        let writes = calls.iter().filter(|call| call.action.produces() == Some(id));
+        (writes.count() == 1).then(|| {
+            let at = ended(&self.scene.operation(call));
+            format!("{value} was not lost: {} had it, completed at {at}.", self.name(call))
+        })
     }
 
     fn writes_between(&self, culprit: &RegisterCall, newer: &RegisterCall) -> Option<String> {
