@@ -48,12 +48,10 @@ fn contradiction(watched: &Watched, events: u64, checked: &CheckResult) -> Optio
         // What is undecided may be what the other found.
         Validity::Violation if checked.unknown.is_some() => {}
         Validity::Violation => {
-            let unconfirmed = found.iter().find(|finding| !explained.contains(&finding.key.as_ref()));
+            let unconfirmed = found.iter().find(|finding| !explained.contains(&name(finding)));
             if let Some(finding) = unconfirmed.filter(|_| all_are_explained) {
-                return Some(format!(
-                    "during the run, {finding}; in the whole, {} in order",
-                    of_key(&finding.key)
-                ));
+                let of = of_key(name(finding));
+                return Some(format!("during the run, {finding}; in the whole, {of} in order"));
             }
             if found.len() > checked.violating_keys {
                 return Some(counts(found.len(), checked.violating_keys));
@@ -61,19 +59,28 @@ fn contradiction(watched: &Watched, events: u64, checked: &CheckResult) -> Optio
         }
     }
     let summary = watched.summary.as_ref().filter(|_| watched.events == events)?;
-    let decided = |key: Option<&Value>| !summary.unknown.iter().any(|unknown| unknown.as_ref() == key);
-    let missed = explained.iter().zip(&checked.violations).find(|(key, _)| {
-        decided(**key) && !summary.violating.iter().any(|finding| finding.key.as_ref() == **key)
-    });
+    // One without a key may be any part of a map.
+    let decided = |key: Option<&Value>| {
+        !summary.unknown.iter().any(|unknown| unknown.is_none() || unknown.as_ref() == key)
+    };
+    let missed = explained
+        .iter()
+        .zip(&checked.violations)
+        .find(|(key, _)| decided(**key) && !summary.violating.iter().any(|finding| name(finding) == **key));
     if let Some((key, violation)) = missed {
-        let of = of_key(&key.cloned());
+        let of = of_key(*key);
         return Some(format!("during the run, {of} in order; in the whole, {}", violation.summary));
     }
     let possible = summary.violating.len() + summary.unknown.len();
     (checked.violating_keys > possible).then(|| counts(summary.violating.len(), checked.violating_keys))
 }
 
-fn of_key(key: &Option<Value>) -> String {
+/// The key as the check of the whole shows it: that of a map whose operations name theirs in their values is a part to the other.
+fn name(finding: &Finding) -> Option<&Value> {
+    finding.key.as_ref().or(finding.part.as_ref())
+}
+
+fn of_key(key: Option<&Value>) -> String {
     match key {
         Some(key) => format!("the operations of key {key} are"),
         None => "all operations are".to_owned(),
@@ -136,6 +143,11 @@ mod tests {
         assert_eq!(disagreement(&watched(&[], &[]), 10, &checked(&[], 0, false)), None);
         assert_eq!(disagreement(&watched(&[1, 2], &[]), 10, &checked(&[2, 1], 2, false)), None);
         assert_eq!(disagreement(&watched(&[1, 2, 3], &[]), 10, &checked(&[2], 3, false)), None);
+        let mut of_a_map = watched(&[1], &[]);
+        let in_parts = |finding: Finding| Finding { part: finding.key, key: None, ..finding };
+        of_a_map.found = of_a_map.found.into_iter().map(in_parts).collect();
+        of_a_map.summary.as_mut().unwrap().violating = of_a_map.found.clone();
+        assert_eq!(disagreement(&of_a_map, 10, &checked(&[1], 1, false)), None);
     }
 
     #[test]
@@ -166,6 +178,9 @@ mod tests {
         assert_eq!(disagreement(&watched(&[7, 8], &[]), 10, &checked(&[8], 1, true)), None);
         // The check during the run did.
         assert_eq!(disagreement(&watched(&[], &[8]), 10, &checked(&[8], 1, false)), None);
+        let mut of_a_map = watched(&[], &[8]);
+        of_a_map.summary.as_mut().unwrap().unknown = vec![None];
+        assert_eq!(disagreement(&of_a_map, 10, &checked(&[8], 1, false)), None);
         // It saw less, or what the disk has lost.
         assert_eq!(disagreement(&watched(&[], &[]), 11, &checked(&[8], 1, false)), None);
         assert_eq!(disagreement(&watched(&[7], &[]), 7, &checked(&[], 0, false)), None);
