@@ -112,7 +112,10 @@ pub fn pair(events: &[Event]) -> Result<Vec<Operation<'_>>, PairError> {
                 ));
             }
             (Last::Free, kind) => {
-                return error(format!("{kind} of {} by process {process}, which has nothing open", event.f));
+                return error(format!(
+                    "{kind} of {} by process {process}, which has nothing open: its invocation is missing, or it has ended before",
+                    event.f
+                ));
             }
             (Last::Open(open), kind) => {
                 let operation = &mut operations[*open];

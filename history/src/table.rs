@@ -517,7 +517,9 @@ impl Builder {
                 ));
             }
             (Last::Free, _) => {
-                return error(format!("{kind} of {f} by process {process}, which has nothing open"));
+                return error(format!(
+                    "{kind} of {f} by process {process}, which has nothing open: its invocation is missing, or it has ended before"
+                ));
             }
             (Last::Open(open), _) => {
                 let open = *open as usize;
