@@ -98,7 +98,10 @@ fn an_unknown_file_is_an_error_that_shows_its_start_and_the_formats() {
     // Who names a format gets its errors.
     let forced = Options { format: Some(Format::Jsonl), ..Options::default() };
     let error = open(&path, &forced).unwrap_err().to_string();
-    assert_eq!(error, "line 1, column 1: expected value");
+    assert_eq!(
+        error,
+        "line 1, column 1: expected a JSON value: a string in double quotes, a number, true, false, null, an array or an object"
+    );
     let error = open(&folder.path().join("none"), &forced).unwrap_err().to_string();
     assert!(error.contains("none: ") && error.starts_with("cannot read the history: "), "{error}");
     let mut damaged = gzip(REGISTER.as_bytes());

@@ -25,12 +25,46 @@ pub fn parse(line: &[u8]) -> Result<PartialEvent, LineError> {
         // The message without its position, which is that in the line.
         let message = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
-        let message = match message.strip_suffix(&position).unwrap_or(&message) {
-            "recursion limit exceeded" => "values are nested too deep (128 levels are read)".to_owned(),
-            message => message.to_owned(),
-        };
+        let message = in_words(message.strip_suffix(&position).unwrap_or(&message));
         LineError { column: error.column().max(1), message }
     })
+}
+
+/// What the parser says, for somebody who does not know it.
+fn in_words(said: &str) -> String {
+    let plain = match said {
+        "recursion limit exceeded" => "values are nested too deep (128 levels are read)",
+        "expected ident" => {
+            "expected a JSON value; the only words that stand without quotes are true, false and null"
+        }
+        "expected value" => {
+            "expected a JSON value: a string in double quotes, a number, true, false, null, an array or an object"
+        }
+        "EOF while parsing a value" => "the line ends where a value was expected",
+        "EOF while parsing a string" => "the line ends in the middle of a string",
+        "EOF while parsing an object" => "the line ends in the middle of an object: `,` or `}` was expected",
+        "EOF while parsing a list" => "the line ends in the middle of an array: `,` or `]` was expected",
+        "expected `:`" => "expected `:` after the name of a field",
+        "expected `,` or `}`" => "expected `,` or `}` after the value of a field",
+        "expected `,` or `]`" => "expected `,` or `]` after an element of an array",
+        "trailing comma" => "expected something after the comma",
+        "trailing characters" => "expected the end of the line after the event",
+        "key must be a string" => "expected the name of a field, in double quotes",
+        "invalid number" => "expected a number as JSON writes it, such as 7, -1 or 2.5e3",
+        "number out of range" => "the number is too large to be read",
+        "invalid escape" => {
+            "expected an escape that JSON has after the backslash: one of \" \\ / b f n r t, or u and four digits"
+        }
+        "invalid unicode code point" => "the string is not UTF-8",
+        "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+            "expected the second half of the surrogate pair, \\uDC00 to \\uDFFF"
+        }
+        said if said.starts_with("control character") => {
+            "a control character in a string must be escaped, a tab as \\t, a newline as \\n"
+        }
+        said => return said.replace("expected u64", "expected a whole number, 0 or more"),
+    };
+    plain.to_owned()
 }
 
 /// Whether the line is what a writer that died leaves. Only the last line of a file has no newline. Zeros are what a
