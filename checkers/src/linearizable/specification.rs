@@ -67,6 +67,14 @@ pub trait Specification: Send + Sync {
         None
     }
 
+    /// Whether some of `actions`, in whatever order and with whatever results, can have taken the object to this one of its
+    /// [`states`](Self::states). `true` is always right; `false` makes proofs shorter. Besides what began before the moment, `actions` are all
+    /// those that the states were not made for and that may happen after it.
+    fn reachable(&self, state: &Self::State, actions: &[Self::Action]) -> bool {
+        let _ = (state, actions);
+        true
+    }
+
     /// How far the state is from the initial one, where [`balance`](Self::balance) measures that.
     fn distance(&self, state: &Self::State) -> Option<i64> {
         let _ = state;

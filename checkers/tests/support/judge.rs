@@ -127,7 +127,7 @@ pub fn machine(model: Model, ops: &[Op], initial: &Value, missing: &Value) -> Bo
 }
 
 /// The states after an operation with the result it had.
-fn after(object: &dyn Object, state: &Value, op: &Op) -> impl Iterator<Item = Value> {
+pub fn after(object: &dyn Object, state: &Value, op: &Op) -> impl Iterator<Item = Value> {
     let fits =
         |answer: &Value| op.result.as_ref().is_none_or(|result| object.means(op.call(), result, answer));
     object

@@ -60,6 +60,10 @@ impl Specification for Singles<'_> {
         self.0.states(actions)
     }
 
+    fn reachable(&self, state: &Members, actions: &[SetAction]) -> bool {
+        self.0.reachable(state, actions)
+    }
+
     fn removal(&self, action: &SetAction) -> Removal {
         match action {
             SetAction::Add(element, _) | SetAction::Remove(element, _) | SetAction::Contains(element, _) => {

@@ -243,6 +243,18 @@ impl Specification for Set {
                 .collect(),
         )
     }
+
+    /// Only what was added can be there.
+    fn reachable(&self, state: &Members, actions: &[SetAction]) -> bool {
+        let added: BTreeSet<ValueId> = actions
+            .iter()
+            .filter_map(|action| match action {
+                SetAction::Add(element, _) if state.has(element.raw()) => Some(*element),
+                _ => None,
+            })
+            .collect();
+        added.len() == state.len()
+    }
 }
 
 /// Whether the operation changed anything, where its result says so.

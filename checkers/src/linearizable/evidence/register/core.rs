@@ -109,9 +109,14 @@ impl<'a> Core<'a> {
             latest[own as usize] = all;
         }
         kept.sort_by_key(|call| (latest[value(call) as usize], *call));
-        // Then in chunks that become smaller (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing
-        // input", 2002), and one by one until nothing more can go.
-        let mut chunk = (kept.len() / 2).max(1);
+        let chunk = kept.len() / 2;
+        self.without_the_needless(kept, culprit, chunk)
+    }
+
+    /// Leaves out in chunks that become smaller (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002), and
+    /// one by one until nothing more can go.
+    fn without_the_needless(&mut self, mut kept: Vec<usize>, culprit: usize, chunk: usize) -> Vec<usize> {
+        let mut chunk = chunk.max(1);
         while self.goes_on() {
             let before = kept.len();
             let mut start = 0;
@@ -136,11 +141,53 @@ impl<'a> Core<'a> {
         }
         ascending(&kept)
     }
+
+    /// A small set as [`shrink`](Self::shrink) finds it, with the one write of each value that is observed, even where its time does not
+    /// matter: it belongs to the picture. Nothing else of it can be left out.
+    pub fn picture(&mut self, culprit: usize) -> Vec<usize> {
+        /// Each round can show a write that makes others needless. There is hardly ever a second one.
+        const ROUNDS: usize = 16;
+        let mut kept = self.shrink(culprit);
+        for _ in 0..ROUNDS {
+            let writers: Vec<usize> =
+                self.writers(&kept).into_iter().filter(|writer| !kept.contains(writer)).collect();
+            let all: Vec<usize> = kept.iter().chain(&writers).copied().collect();
+            // What was there before goes first.
+            let fewer = self.without_the_needless(all.clone(), culprit, 1);
+            if fewer == kept || !self.goes_on() {
+                return ascending(&all);
+            }
+            kept = fewer;
+        }
+        kept
+    }
+
+    /// The one write of each value that these calls observe, of those that have one.
+    fn writers(&self, kept: &[usize]) -> Vec<usize> {
+        let mut writers = Vec::new();
+        for value in kept.iter().filter_map(|call| self.past[*call].action.observes()) {
+            let writes = |call: &usize| {
+                let action = self.past[*call].action;
+                action.produces() == Some(value) && !leaves_as_is(action)
+            };
+            let mut found = (0..self.past.len()).filter(writes);
+            if let (Some(writer), None) = (found.next(), found.next()) {
+                writers.push(writer);
+            }
+        }
+        ascending_once(writers)
+    }
 }
 
 /// A compare-and-set to the value that it expects can be dropped like a read.
 fn leaves_as_is(action: Action<Number>) -> bool {
     action.observes() == action.produces()
+}
+
+fn ascending_once(mut calls: Vec<usize>) -> Vec<usize> {
+    calls.sort_unstable();
+    calls.dedup();
+    calls
 }
 
 fn ascending(calls: &[usize]) -> Vec<usize> {

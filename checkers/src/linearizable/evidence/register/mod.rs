@@ -94,7 +94,7 @@ pub(in super::super) fn explain(failure: &Failure<'_, Register>) -> Violation {
     let narrator = Narrator::new(&scene);
     let mut core = Core::new(&scene.past, scene.numbering.count(), failure.sharing).until(failure.deadline);
     let story = pattern::find(&scene).filter(|story| core.is_impossible(&story.calls()));
-    let story = story.unwrap_or_else(|| Story::Unordered { calls: core.shrink(scene.culprit) });
+    let story = story.unwrap_or_else(|| Story::Unordered { calls: core.picture(scene.culprit) });
     let mut told = narrator.tell(&story);
     if !core.goes_on() {
         told.explanation.push(NOT_MINIMAL.to_owned());

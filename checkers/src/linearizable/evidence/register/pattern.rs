@@ -31,12 +31,15 @@ pub(super) struct Replaced {
     pub culprit: usize,
     /// All that wrote the old value; none: it is the initial value.
     pub writers: Vec<usize>,
-    /// The call whose return shows that the old value was there by then; none: it is the initial value.
+    /// The call whose return shows that the old value was there by then; none: it is the initial value, or the newer one was put in its
+    /// place by a compare-and-set.
     pub there_by: Option<usize>,
     /// The call that had the newer value after that: its invocation comes later.
     pub newer_after: usize,
     /// The call that had the newer value before the culprit began. Often the same one.
     pub newer_before: usize,
+    /// The newer value.
+    pub newer: Number,
     /// What wrote the newer value, where it was written once.
     pub newer_writer: Option<usize>,
 }
@@ -123,19 +126,22 @@ fn replaced(past: &[RegisterCall], culprit: usize, value: Number, writers: &[usi
     let after = |other: &usize| there_by.is_none() || past[*other].invoked > there_by_end;
     let before = |other: &usize| past[*other].returned < begin;
     let of_value = |other: &usize| past[*other].action.leaves() != value;
-    let story = |newer_after: usize, newer_before: usize| {
-        let newer = past[newer_after].action.leaves();
+    // A compare-and-set that took away what was there once shows by itself that it was there before.
+    let takes = |other: &usize| once && past[*other].action.observes() == Some(value);
+    let story = |newer_after: usize, newer_before: usize, newer: Number| {
+        let there_by = there_by.filter(|_| !takes(&newer_after));
         let mut all = (0..past.len()).filter(|other| produces(&past[*other]) == Some(newer));
         let newer_writer = all.next().filter(|_| all.next().is_none());
         let writers = writers.to_vec();
-        Replaced { culprit, writers, there_by, newer_after, newer_before, newer_writer }
+        Replaced { culprit, writers, there_by, newer_after, newer_before, newer, newer_writer }
     };
     // One operation in between tells it best: of writes the first, which replaced the value; of reads the last.
-    let between = || (0..past.len()).filter(|other| after(other) && before(other) && of_value(other));
+    let between =
+        || (0..past.len()).filter(|other| (after(other) || takes(other)) && before(other) && of_value(other));
     let write =
         between().filter(|other| produces(&past[*other]).is_some()).min_by_key(|other| past[*other].returned);
     if let Some(one) = write.or_else(|| between().max_by_key(|other| past[*other].returned)) {
-        return Some(story(one, one));
+        return Some(story(one, one, past[one].action.leaves()));
     }
     // Otherwise two operations of one cluster. A value that was there at first or was written twice has no one cluster.
     let mut clusters: FxHashMap<Number, Cluster> = FxHashMap::default();
@@ -157,14 +163,14 @@ fn replaced(past: &[RegisterCall], culprit: usize, value: Number, writers: &[usi
             }
         }
     }
-    let mut found: Vec<(usize, usize)> = clusters
+    let mut found: Vec<(usize, usize, Number)> = clusters
         .iter()
         .filter(|(other, cluster)| **other != INITIAL && cluster.writes == 1)
-        .map(|(_, cluster)| (cluster.last, cluster.first))
-        .filter(|(last, first)| past[*last].returned != NEVER && after(last) && before(first))
+        .map(|(other, cluster)| (cluster.last, cluster.first, *other))
+        .filter(|(last, first, _)| past[*last].returned != NEVER && after(last) && before(first))
         .collect();
     found.sort_unstable();
-    found.last().map(|(last, first)| story(*last, *first))
+    found.last().map(|(last, first, newer)| story(*last, *first, *newer))
 }
 
 struct Cluster {

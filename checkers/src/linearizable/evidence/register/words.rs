@@ -98,12 +98,7 @@ impl<'a> Narrator<'a> {
         let call = &scene.past[story.culprit];
         let old = self.value(observed(call));
         let newer_call = &scene.past[story.newer_before];
-        let newer_id = if story.newer_after == story.newer_before {
-            newer_call.action.leaves()
-        } else {
-            scene.past[story.newer_after].action.leaves()
-        };
-        let newer = self.value(newer_id);
+        let newer = self.value(story.newer);
         let gap = between(&scene.operation(newer_call), &scene.operation(call));
         let the_culprit = match call.action {
             Action::Cas(..) => "the cas",
@@ -162,7 +157,9 @@ impl<'a> Narrator<'a> {
             }
         }
         let newer_after = self.account(story.newer_after);
+        let takes = scene.past[story.newer_after].action.observes() == call.action.observes();
         explanation.push(match story.there_by {
+            _ if takes => format!("{newer_after} It took {old} away."),
             Some(_) => format!("{newer_after} It began after {old} was there."),
             None => newer_after,
         });
@@ -173,7 +170,7 @@ impl<'a> Narrator<'a> {
             ));
         }
         explanation.push(format!("{} That is {gap} after {at}.", self.account(story.culprit)));
-        explanation.extend(self.fate(newer_id, &newer));
+        explanation.extend(self.fate(story.newer, &newer));
         if let Some(more) = self.writes_between(call, newer_call) {
             explanation.push(more);
         }
@@ -252,17 +249,8 @@ impl<'a> Narrator<'a> {
             "These {count} operations cannot be put in any order that agrees with their times and their values. Every other \
              write may have taken effect at any time at all or never, and still there is none."
         ));
-        // The one write of a value that is observed belongs to the picture, even where its time does not matter.
-        let mut sources = Vec::new();
-        for call in calls {
-            let Some(value) = scene.past[*call].action.observes() else { continue };
-            let mut writers = scene.past.iter().filter(|other| other.action.produces() == Some(value));
-            if let (Some(writer), None) = (writers.next(), writers.next()) {
-                sources.push(writer.source);
-            }
-        }
         let culprit = scene.culprit;
-        Told { summary: format!("{}; but {reason}", self.claim(culprit)), explanation, sources }
+        Told { summary: format!("{}; but {reason}", self.claim(culprit)), explanation, sources: Vec::new() }
     }
 
     /// What the culprit says, as the beginning of a sentence.
