@@ -16,4 +16,5 @@ mod local_cluster;
 mod report;
 mod scheduler;
 mod spec;
+mod ssh;
 mod support;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Length, Plan, controller_address};
 use crate::agent::protocol::Command;
-use crate::spec::{Cluster, Workload};
+use crate::spec::{Cluster, SshCluster, SshHosts, Workload};
 use crate::system::{HttpSetup, NodeSetup};
 
 impl Plan {
@@ -45,9 +45,27 @@ impl Plan {
                 counted(count.count(), "node"),
                 controller_address()
             )?,
+            Cluster::Ssh(ssh) => return self.write_ssh(out, ssh),
         }
         for node in &self.cluster.nodes {
             writeln!(out, "           {} {}", node.name, node.address)?;
+        }
+        Ok(())
+    }
+
+    fn write_ssh(&self, out: &mut String, ssh: &SshCluster) -> fmt::Result {
+        let SshHosts::List(hosts) = &ssh.hosts else { return Ok(()) };
+        writeln!(out, "cluster    {} over SSH", counted(hosts.len(), "host"))?;
+        for (node, host) in self.cluster.nodes.iter().zip(hosts) {
+            write!(out, "           {} is {}, ", node.name, host.target())?;
+            match host.known_address() {
+                Some(address) => writeln!(out, "{address}")?,
+                None => writeln!(
+                    out,
+                    "its address is found when the run begins; {} stands for it here",
+                    node.address
+                )?,
+            }
         }
         Ok(())
     }
