@@ -1,7 +1,6 @@
 //! What goes wrong between us and a host. Each time the error names the step and the node, and says what to do.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use schism::agent::Handle;
@@ -223,9 +222,6 @@ async fn a_node_of_another_kind() {
     refused(server.up().await, &parts);
     // What the loader says when its library is too old shows only when the program is started.
     let server = Server::start();
-    let fake = server.at("fake");
-    fs::copy("/bin/true", &fake).unwrap();
-    fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
     let mut options = server.options();
     options.agents = vec!["/bin/false".into()];
     refused(ssh::up(options).await, &["n1: agent start", "does not run there", "cargo build"]);
@@ -273,17 +269,8 @@ async fn a_connection_that_breaks() {
     let (first, mut events) = Handle::connect(nodes.agent(0).await.unwrap(), "n1", "test").await.unwrap();
     let log = server.at("sleeper.log").display().to_string();
     let pid = first.start("sleeper", &sleeper(), &log).await.unwrap();
-    // The server's end of the connection, and nothing else.
-    let sessions = std::process::Command::new("pgrep").args(["-x", "sshd"]).output().unwrap();
-    let ours = server.sessions();
-    for session in String::from_utf8_lossy(&sessions.stdout).lines().filter_map(|line| line.parse().ok()) {
-        if ours.contains(&session) {
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(session),
-                nix::sys::signal::Signal::SIGKILL,
-            );
-        }
-    }
+    assert!(!server.connections().is_empty());
+    server.cut();
     while let Some(event) = events.recv().await {
         if matches!(event, schism::agent::AgentEvent::Gone { .. }) {
             break;

@@ -63,6 +63,8 @@ async fn a_host_is_reached_and_has_an_agent() {
     assert_eq!(made(), before, "it is brought once");
     // One that was damaged is brought anew.
     nodes.close().await.unwrap();
+    // In its place, since the agent may still be on its way out.
+    fs::remove_file(uploaded[0].path()).unwrap();
     fs::write(uploaded[0].path(), "damaged").unwrap();
     let nodes = ssh::up(server.options()).await.unwrap();
     works(&nodes).await;

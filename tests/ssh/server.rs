@@ -139,7 +139,7 @@ impl Server {
             .map_or_else(String::new, |banner| format!("printf '{banner}'; printf '{banner}' >&2"));
         script(
             &dir.path().join("login"),
-            &format!("PATH='{path}'; export PATH\n{banner}\nexec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\""),
+            &format!("PATH='{path}'; export PATH\n{banner}\nexec /bin/sh -c \"exec $SSH_ORIGINAL_COMMAND\""),
         );
         config += &format!("ForceCommand {}\n", at("login"));
         config += &wanted.config;
@@ -232,7 +232,8 @@ impl Server {
         let bin = self.at("base/bin");
         fs::create_dir_all(&bin).unwrap();
         let there = bin.join(format!("schism-{}", std::str::from_utf8(&output[..16]).unwrap()));
-        if fs::hard_link(&path, &there).is_err() {
+        // Copying a file onto another name of itself would empty it.
+        if !there.exists() && fs::hard_link(&path, &there).is_err() {
             fs::copy(&path, &there).unwrap();
         }
     }
@@ -242,14 +243,36 @@ impl Server {
         ssh::up(self.options()).await
     }
 
-    /// Every process of a session on this server, whatever it runs.
-    pub fn sessions(&self) -> Vec<i32> {
-        let own = self.child.id().cast_signed();
-        marked_processes(&self.mark).into_iter().filter(|pid| *pid != own).collect()
+    /// The server's processes for its connections. What the sessions run is not among them. (By their parents, since sshd
+    /// writes its titles over its environment.)
+    pub fn connections(&self) -> Vec<i32> {
+        let mut found = vec![self.child.id().cast_signed()];
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            next += 1;
+            for entry in fs::read_dir("/proc").unwrap().flatten() {
+                let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+                let Some((before, after)) = stat.rsplit_once(") ") else { continue };
+                let pid = entry.file_name().to_str().unwrap().parse().unwrap_or_default();
+                let of_parent = after.split(' ').nth(1) == Some(parent.to_string().as_str());
+                if of_parent && before.contains("(sshd") && !found.contains(&pid) {
+                    found.push(pid);
+                }
+            }
+        }
+        found.split_off(1)
     }
 
-    /// Ends the server and every connection to it, as a power failure would.
+    /// Breaks every connection, as a reset on the way would; the server stays.
+    pub fn cut(&self) {
+        for pid in self.connections() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Ends the server and everything that runs on it, as a power failure would.
     pub fn kill(&mut self) {
+        self.cut();
         let _ = self.child.kill();
         let _ = self.child.wait();
         eventually("no process of the server is left", PATIENCE, || {
@@ -264,6 +287,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.cut();
         let _ = self.child.kill();
         let _ = self.child.wait();
         for pid in marked_processes(&self.mark) {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelWriteHalf};
+use russh::{Channel, ChannelMsg, ChannelWriteHalf, Error};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::{Failure, Step, shown};
 use super::node::Link;
@@ -21,6 +21,8 @@ use super::secret::{Keyring, Purpose, SUDO_VARIABLE};
 
 /// How long a server may take to open a channel and start a shell in it.
 const OPEN_PATIENCE: Duration = Duration::from_secs(20);
+/// The pause before a server that refused a session is asked again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 /// How long start files and `sudo` may take before the program runs.
 const MARK_PATIENCE: Duration = Duration::from_secs(30);
 /// A login that prints more than this before the program runs is taken for one that never will.
@@ -116,15 +118,11 @@ pub(super) async fn start(
 ) -> Result<Running, Failure> {
     let (mark, prompt) = (fresh("mark"), fresh("password"));
     let command = command_line(rights, &prompt, &mark, argv);
-    let opened = timeout(OPEN_PATIENCE, open(link, command)).await;
-    let (channel, slot) =
-        opened.map_err(|_| "no answer".to_owned()).and_then(|opened| opened).map_err(|why| {
-            Failure::new(
-                step,
-                format!("a command cannot be started: {why}"),
-                "Does `ssh` with a command work there?",
-            )
-        })?;
+    let (channel, slot) = open(link, &command).await.map_err(|why| {
+        let advice =
+            "Does `ssh` with a command work there, and does its server allow several sessions (MaxSessions)?";
+        Failure::new(step, format!("a command cannot be started: {why}"), advice)
+    })?;
     let (reader, input) = channel.split();
     let (sender, says) = mpsc::channel(QUEUE_LEN);
     tokio::spawn(pump(reader, sender, slot));
@@ -133,11 +131,31 @@ pub(super) async fn start(
     Ok(running)
 }
 
-async fn open(link: &Link, command: String) -> Result<(Channel<Msg>, OwnedSemaphorePermit), String> {
+/// Opens a channel and starts the command in it. A server that has too many sessions open is asked again: it says so
+/// before it starts anything.
+async fn open(link: &Link, command: &str) -> Result<(Channel<Msg>, OwnedSemaphorePermit), String> {
+    let deadline = Instant::now() + OPEN_PATIENCE;
     let slot = link.slot().await.ok_or("the connection is closed")?;
-    let channel = link.connection().handle.channel_open_session().await.map_err(|error| error.to_string())?;
-    channel.exec(true, command).await.map_err(|error| error.to_string())?;
-    Ok((channel, slot))
+    loop {
+        match timeout_at(deadline, link.connection().handle.channel_open_session()).await {
+            Ok(Ok(channel)) => {
+                channel.exec(true, command).await.map_err(|error| error.to_string())?;
+                return Ok((channel, slot));
+            }
+            Ok(Err(Error::ChannelOpenFailure(_))) if Instant::now() + REFUSED_PAUSE < deadline => {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+            Ok(Err(error @ Error::ChannelOpenFailure(_))) => return Err(error.to_string()),
+            Ok(Err(error)) => {
+                link.found_broken().await;
+                return Err(error.to_string());
+            }
+            Err(_) => {
+                link.give_up().await;
+                return Err(format!("no answer within {} s", OPEN_PATIENCE.as_secs()));
+            }
+        }
+    }
 }
 
 /// Passes on what comes from the channel, until it ends.

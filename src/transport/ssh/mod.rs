@@ -271,7 +271,7 @@ impl SshNodes {
         self.shared.through_ssh[node]
     }
 
-    /// Runs a command as the login's user, without an agent. At most eight run at a time on one node, more wait.
+    /// Runs a command as the login's user, without an agent. At most six run at a time on one node, more wait.
     ///
     /// # Errors
     /// The node cannot be reached, or the command does not end in time.
@@ -282,11 +282,10 @@ impl SshNodes {
         patience: Duration,
     ) -> Result<CommandOutput, TransportError> {
         let host = &self.shared.nodes[node];
-        let ran = async {
-            let up = host.up().await?;
-            let what = (Rights::Login, Step::Look);
+        let what = (Rights::Login, Step::Look);
+        let ran = host.with(|up| async move {
             up.link.run(&host.common.keyring, what, argv, tokio::io::empty(), patience).await
-        };
+        });
         let output = ran.await.map_err(|failure| failure.on(&host.name))?;
         Ok(CommandOutput { code: output.code, stdout: output.stdout, stderr: output.stderr })
     }

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
@@ -20,8 +21,9 @@ use super::upload;
 use crate::spec::SshHost;
 use crate::transport::AgentPipe;
 
-/// Commands at a time on one connection. OpenSSH's default is 10 (MaxSessions), and the agent takes one.
-const COMMANDS_MAX: usize = 8;
+/// Commands at a time on one connection, the agent included. OpenSSH lets 10 be open (MaxSessions), and closes them a little later
+/// than it says.
+const COMMANDS_MAX: usize = 6;
 /// How long looking at a node may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes on their way between the agent's pipe and its channel.
@@ -66,6 +68,9 @@ pub(super) struct Link {
     name: Arc<str>,
     connection: Connection,
     commands: Arc<Semaphore>,
+    /// Set as soon as nobody is to use it any more: the other end learns of it later.
+    given_up: AtomicBool,
+    found_broken: AtomicBool,
 }
 
 impl Link {
@@ -83,7 +88,23 @@ impl Link {
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.connection.handle.is_closed()
+        self.given_up.load(Ordering::Acquire) || self.connection.handle.is_closed()
+    }
+
+    /// Takes note that the connection was broken before a command could be started on it.
+    pub(super) async fn found_broken(&self) {
+        self.found_broken.store(true, Ordering::Release);
+        self.give_up().await;
+    }
+
+    /// Whether it was broken before the last command was started.
+    fn never_started(&self) -> bool {
+        self.found_broken.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.connection.close().await;
     }
 
     /// Runs a command to its end. Past its time the connection is given up, since nobody can tell what became of it.
@@ -99,7 +120,7 @@ impl Link {
         match timeout(patience, running.finish(input)).await {
             Ok(output) => Ok(output),
             Err(_) => {
-                self.connection.close().await;
+                self.give_up().await;
                 let what = format!("`{}` does not end within {} s", argv.join(" "), patience.as_secs());
                 Err(Failure::new(step, what, "Is the node overloaded, or the way to it slow?"))
             }
@@ -122,40 +143,51 @@ pub(super) struct Node {
     pub(super) name: Arc<str>,
     pub(super) host: SshHost,
     pub(super) common: Arc<Common>,
+    up: StdMutex<Option<Up>>,
     /// Whoever holds the lock may connect.
-    up: Mutex<Option<Up>>,
+    turn: Mutex<()>,
 }
 
 impl Node {
     pub(super) fn new(host: SshHost, common: Arc<Common>) -> Self {
-        Self { name: host.node().into(), host, common, up: Mutex::default() }
+        Self { name: host.node().into(), host, common, up: StdMutex::default(), turn: Mutex::default() }
     }
 
     /// The node with its connection; one that broke is made again, and the executable looked after.
     pub(super) async fn up(&self) -> Result<Up, Failure> {
-        let mut slot = self.up.lock().await;
-        if let Some(up) = slot.as_ref().filter(|up| !up.link.is_closed()) {
-            return Ok(up.clone());
+        let _turn = self.turn.lock().await;
+        if let Some(up) = self.connected() {
+            return Ok(up);
         }
-        *slot = None;
         let up = self.connect().await?;
-        *slot = Some(up.clone());
+        *self.slot() = Some(up.clone());
         Ok(up)
     }
 
     /// The node if its connection is there; nobody waits for one.
     pub(super) fn connected(&self) -> Option<Up> {
-        self.up.try_lock().ok()?.as_ref().filter(|up| !up.link.is_closed()).cloned()
+        self.slot().as_ref().filter(|up| !up.link.is_closed()).cloned()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Up>> {
+        // What is in it is replaced as a whole.
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Up, Failure> {
         let common = &self.common;
         let connection = connect(&self.host, &common.wishes, &common.keyring).await?;
         let commands = Arc::new(Semaphore::new(COMMANDS_MAX));
-        let link = Arc::new(Link { name: Arc::clone(&self.name), connection, commands });
+        let link = Arc::new(Link {
+            name: Arc::clone(&self.name),
+            connection,
+            commands,
+            given_up: AtomicBool::new(false),
+            found_broken: AtomicBool::new(false),
+        });
         let made = self.make_ready(&link).await;
         if made.is_err() {
-            link.connection.close().await;
+            link.give_up().await;
         }
         made
     }
@@ -177,21 +209,41 @@ impl Node {
         Ok(Up { link: Arc::clone(link), facts, rights, agent })
     }
 
+    /// Does something with the node. Where the connection turns out to be broken before anything was started, once more with
+    /// another.
+    pub(super) async fn with<T, F>(&self, act: impl Fn(Up) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let known = self.connected();
+        let up = self.up().await?;
+        let failure = match act(up.clone()).await {
+            Err(failure) if known.is_some() && up.link.never_started() => failure,
+            other => return other,
+        };
+        tracing::info!(event = "connection was broken", node = %self.name, what = %failure.what);
+        act(self.up().await?).await
+    }
+
     /// Starts an agent.
     pub(super) async fn agent(&self) -> Result<AgentPipe, Failure> {
-        let up = self.up().await?;
+        let running = self.with(|up| async move { self.start_agent(&up).await }).await?;
+        Ok(pipe(running, Log::open(self.common.logs.as_deref(), &self.name)))
+    }
+
+    async fn start_agent(&self, up: &Up) -> Result<Running, Failure> {
         let common = &self.common;
         // What sudo takes out of the environment: where the controller is must not be cut off.
         let connection = format!("SSH_CONNECTION={}", up.facts.connection);
         let argv = ["env", connection.as_str(), up.agent.as_str(), "agent", "--state", common.base.as_str()];
-        let running = start(&up.link, &common.keyring, up.rights, Step::AgentStart, &argv).await?;
-        let log = Log::open(common.logs.as_deref(), &self.name);
-        Ok(pipe(running, log))
+        start(&up.link, &common.keyring, up.rights, Step::AgentStart, &argv).await
     }
 
     pub(super) async fn close(&self) {
-        if let Some(up) = self.up.lock().await.take() {
-            up.link.connection.close().await;
+        let _turn = self.turn.lock().await;
+        let up = self.slot().take();
+        if let Some(up) = up {
+            up.link.give_up().await;
         }
     }
 }
