@@ -50,6 +50,11 @@ pub enum Command {
     List(List),
     /// Print the JSON Schema of the test file, for editors
     Schema(Schema),
+    /// Local nodes to play with: a cluster on this machine that stays up, with an SSH server on every node
+    Nodes {
+        #[command(subcommand)]
+        command: Nodes,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -68,6 +73,62 @@ pub enum Command {
     /// The first process of a local cluster
     #[command(hide = true, name = crate::transport::local::INIT_COMMAND)]
     ClusterInit,
+    /// The process that holds a cluster of `schism nodes up`
+    #[command(hide = true, name = crate::transport::local::standing::SUPERVISOR_COMMAND)]
+    NodesSupervisor {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        nodes: usize,
+        /// The directory was made for it
+        #[arg(long)]
+        made: bool,
+    },
+    /// The SSH server of a node of `schism nodes up`
+    #[command(hide = true, name = crate::transport::local::standing::SSHD_COMMAND)]
+    NodeSshd,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Nodes {
+    /// Bring nodes up and print the `cluster:` block of a test file that runs on them; they stay until `down`
+    Up {
+        /// How many nodes, each with an SSH server of its own at port 22 of its own address
+        #[arg(long, value_name = "NODES")]
+        ssh: usize,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Take the nodes down, and make sure that no process, network or file of them is left
+    Down {
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Cut the power of nodes and boot them again; their disks keep what they had
+    Reboot {
+        /// Which nodes
+        #[arg(value_name = "NODE", required = true)]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Connect standard input and output to a port of a node; the ProxyCommand of the nodes' ssh_config
+    Connect {
+        /// The node
+        node: String,
+        /// Its port
+        port: u16,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct NodesPlace {
+    /// Where the nodes' ssh_config and keys are; one directory a cluster [default: schism/nodes in the state directory of
+    /// your user, as a rule ~/.local/state]
+    #[arg(long, value_name = "DIR", env = "SCHISM_NODES")]
+    pub dir: Option<PathBuf>,
 }
 
 /// A test file and what is changed in it from the command line.

@@ -9,6 +9,7 @@ mod nodes;
 mod plan;
 mod run;
 mod schema;
+mod standing;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -48,6 +49,9 @@ pub fn main() -> ExitCode {
         Command::Agent { state } => nodes::agent(state),
         Command::DemoNode(arguments) => nodes::demo(arguments),
         Command::ClusterInit => nodes::cluster_init(),
+        Command::Nodes { command } => standing::main(&command),
+        Command::NodesSupervisor { dir, nodes, made } => standing::supervisor(&dir, nodes, made),
+        Command::NodeSshd => standing::sshd(),
     }
 }
 
