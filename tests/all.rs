@@ -13,6 +13,7 @@ mod demo;
 mod etcd;
 mod leftovers;
 mod local_cluster;
+mod nodes_ssh;
 mod report;
 mod scheduler;
 mod spec;

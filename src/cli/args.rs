@@ -112,6 +112,18 @@ pub enum Nodes {
         #[command(flatten)]
         place: NodesPlace,
     },
+    /// Mark hosts as disposable, which allows Schism to make faults there; needs root or sudo on them
+    Allow {
+        /// Hosts as `ssh` knows them: n1, admin@10.0.0.3:2222
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        /// An ssh_config to use in place of your own, as `ssh -F`
+        #[arg(long, short = 'F', value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Take the mark away again
+        #[arg(long)]
+        revoke: bool,
+    },
     /// Connect standard input and output to a port of a node; the ProxyCommand of the nodes' ssh_config
     Connect {
         /// The node

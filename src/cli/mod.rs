@@ -2,6 +2,7 @@
 //!
 //! One file a command. Nothing here decides a verdict.
 
+mod allow;
 mod args;
 mod check;
 mod list;

@@ -16,6 +16,9 @@ pub fn main(command: &Nodes) -> ExitCode {
         | Nodes::Down { place }
         | Nodes::Reboot { place, .. }
         | Nodes::Connect { place, .. } => place,
+        Nodes::Allow { hosts, config, revoke } => {
+            return super::allow::main(hosts, config.as_deref(), *revoke);
+        }
     };
     let directory = match directory(place) {
         Ok(directory) => directory,
@@ -38,6 +41,7 @@ pub fn main(command: &Nodes) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refused(Verdict::Infra, &error),
         },
+        Nodes::Allow { .. } => unreachable!("it needs no directory, and was dealt with before"),
     }
 }
 
