@@ -9,6 +9,7 @@
 mod agent;
 mod bad_luck;
 mod check;
+mod collect;
 mod demo;
 mod etcd;
 mod leftovers;

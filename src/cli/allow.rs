@@ -76,9 +76,8 @@ fn script(revoke: bool) -> String {
     let act = if revoke {
         format!("rm -f {DISPOSABLE}")
     } else {
-        format!("umask 022; echo 'Faults may be made on this host: schism nodes allow.' > {DISPOSABLE}")
+        format!("umask 022; echo Faults may be made on this host. > {DISPOSABLE}")
     };
-    let act = act.replace('\'', r"'\\\''");
     format!(
         "sh -c 'if [ \"$(id -u)\" -eq 0 ]; then exec sh -c \"$1\"; else exec sudo sh -c \"$1\"; fi' sh '{act}'"
     )

@@ -16,6 +16,7 @@ use super::supervisor::Supervisor;
 use super::{Kernel, Options, files, poke, reach, run};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
+use crate::agent::piece::Piece;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
 
 /// How long a controller may take to say hello.
@@ -306,6 +307,10 @@ impl Session {
                 blocking(move || files::write(&path, mode, &data, append)).await.map(|()| Response::Done)
             }
             Request::Read { path, offset, length } => self.read(id, path, offset, length).await,
+            Request::List { directory } => {
+                let (files, more) = blocking(move || files::list(&directory)).await?;
+                Ok(Response::Listed { files, more })
+            }
             Request::Precheck { fault } => self.leases.precheck(&fault).await.map(|()| Response::Done),
             Request::Inject { id, fault, lease_ms } => {
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
@@ -368,8 +373,8 @@ impl Session {
             })
             .await?;
             reader = back;
-            let Some(data) = chunk else { return Ok(Response::Done) };
-            let frame = frame::encode(&FromAgent { id, response: Response::Chunk { data } })
+            let Some(Piece { data, gzip }) = chunk else { return Ok(Response::Done) };
+            let frame = frame::encode(&FromAgent { id, response: Response::Chunk { data, gzip } })
                 .map_err(|error| error.to_string())?;
             self.outbox.bulk(frame).await.map_err(|_| "the pipe is closed".to_owned())?;
         }
