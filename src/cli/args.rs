@@ -62,6 +62,16 @@ pub enum Command {
         #[arg(long, default_value = crate::agent::server::STATE_DIRECTORY)]
         state: PathBuf,
     },
+    /// Heals a node whose agent died; the agent starts it
+    #[command(hide = true, name = crate::agent::server::WATCHDOG_COMMAND)]
+    Watchdog {
+        /// The agent's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The agent's process id
+        #[arg(long)]
+        agent: i32,
+    },
     /// A node of the built-in demo system
     #[command(hide = true)]
     DemoNode(crate::demo::Args),

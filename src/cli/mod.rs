@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Agent { state } => nodes::agent(state),
+        Command::Watchdog { state, agent } => nodes::watchdog(state, agent),
         Command::DemoNode(arguments) => nodes::demo(arguments),
         Command::ClusterInit => nodes::cluster_init(),
     }

@@ -8,13 +8,26 @@ use schism_nemesis::linux;
 
 use crate::agent::server;
 
+/// The executable of this process, also where its file has been replaced meanwhile.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// `schism agent`.
 pub fn agent(state: PathBuf) -> ExitCode {
-    server::main(server::Options {
+    server::main(options(state))
+}
+
+/// `schism watchdog`.
+pub fn watchdog(state: PathBuf, agent: i32) -> ExitCode {
+    server::watchdog_main(options(state), agent)
+}
+
+fn options(state: PathBuf) -> server::Options {
+    server::Options {
         state,
         mechanisms: Arc::new(linux::mechanism),
         kernel: Arc::new(linux::residue),
-    })
+        watchdog: Some(OWN_EXECUTABLE.into()),
+    }
 }
 
 /// `schism demo-node`.

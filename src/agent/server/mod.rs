@@ -16,6 +16,7 @@ mod run;
 mod session;
 mod state;
 mod supervisor;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use schism_nemesis::node::{Mechanism, NodeFault};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use session::{ServeError, serve};
+pub use watchdog::{WATCHDOG_COMMAND, main as watchdog_main};
 
 /// Where the agent keeps what has to outlive it, unless told otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/schism";
@@ -44,6 +46,9 @@ pub struct Options {
     pub mechanisms: Mechanisms,
     /// What is left of faults, also of those that no journal knows.
     pub kernel: Kernel,
+    /// The `schism` executable, which is started once more as the watchdog before the first fault. Without one, nobody heals
+    /// what an agent that was killed leaves until the next one starts: for mechanisms that only this process knows.
+    pub watchdog: Option<PathBuf>,
 }
 
 /// Runs the agent on this process's stdin and stdout, with its log as JSON lines on stderr, until the controller says bye,

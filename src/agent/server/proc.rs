@@ -244,11 +244,13 @@ fn is_in_exec(pid: i32) -> bool {
     })
 }
 
-/// Where process numbers and start times mean what they mean: this boot, this pid namespace.
+/// Where process numbers and start times mean what they mean: this boot, this pid namespace. The kernel gives the number of a
+/// namespace that is gone to another one, hence also the start of its first process.
 pub fn scope() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = fs::read_link(Path::new("/proc/self/ns/pid")).unwrap_or_default();
-    format!("{} {}", boot.trim(), namespace.display())
+    let first = Stat::of(1).map_or(0, |stat| stat.identity.start);
+    format!("{} {} {first}", boot.trim(), namespace.display())
 }
 
 /// Kills `root` and everything it started, and returns when all of it is gone. Blocks for at most `patience`.

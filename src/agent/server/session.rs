@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::leases::Leases;
 use super::state::State;
 use super::supervisor::Supervisor;
+use super::watchdog::{self, Guard};
 use super::{Kernel, Options, files, poke, reach, run};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
@@ -57,7 +58,8 @@ pub async fn serve(
     options: Options,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { state, mechanisms, kernel } = options;
+    let Options { state, mechanisms, kernel, watchdog } = options;
+    let guard = Guard::new(watchdog, &state);
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let adopted = tokio::task::spawn_blocking({
@@ -72,8 +74,11 @@ pub async fn serve(
     let (outbox, writing) = Outbox::start(writer, dead.clone());
     let opened = async {
         let (state, supervisor) = adopted.await.map_err(|error| error.to_string())??;
-        let (leases, healed) =
-            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events).await?;
+        let (leases, mut healed) =
+            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events, guard).await?;
+        healed.extend(watchdog::take_healed(&state)?);
+        healed.sort();
+        healed.dedup();
         Ok::<_, String>((state, supervisor, leases, healed))
     };
     let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
@@ -112,6 +117,7 @@ pub async fn serve(
         () = dead.cancelled() => Ok(false),
     };
     let watcher = tokio::spawn(Arc::clone(&leases).watch());
+    let feeder = tokio::spawn(Arc::clone(&leases).feed_watchdog());
     let telling = tokio::spawn(tell(event_queue, outbox.clone()));
     let result = match said {
         Ok(true) => {
@@ -134,6 +140,8 @@ pub async fn serve(
     session.stopping.cancel();
     let closed = leases.close().await;
     watcher.abort();
+    feeder.abort();
+    leases.dismiss_watchdog().await;
     session.tasks.close();
     if tokio::time::timeout(END_PATIENCE, session.tasks.wait()).await.is_err() {
         tracing::warn!("requests are still under way; the agent ends without them");

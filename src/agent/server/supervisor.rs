@@ -157,7 +157,8 @@ impl Supervisor {
         };
         let (name, mark) = (record.name.clone(), life.mark.clone());
         let alive = here && identity.is_alive();
-        if !alive && !life.ended && !record.held_down {
+        // A watchdog has nobody to tell: then this end is the next agent's to tell.
+        if !alive && !life.ended && !record.held_down && !self.events.is_closed() {
             let exited = Response::Exited { name: name.clone(), pid: identity.pid, code: None, signal: None };
             // The session listens as long as the agent lives.
             let _ = self.events.send(exited);
@@ -322,6 +323,9 @@ impl Supervisor {
             return;
         };
         let expected = instance.expected;
+        if !expected && self.events.is_closed() {
+            return;
+        }
         if let Some(life) = &mut process.record.life {
             life.ended = true;
         }
@@ -334,6 +338,32 @@ impl Supervisor {
             // Nobody listens once the agent ends.
             let _ = self.events.send(exited);
         }
+    }
+
+    /// Continues whatever of ours is stopped, and says what that was. An agent that is killed while it stops a process tree
+    /// leaves one that no journal knows. Only when no fault is in force.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read, or a process cannot be signalled: a sentence.
+    pub fn continue_stopped(&self) -> Result<Vec<String>, String> {
+        let mut members = BTreeSet::new();
+        let table = Table::read().map_err(|error| format!("read /proc: {error}"))?;
+        for instance in self.lock().values().filter_map(|process| process.instance.as_ref()) {
+            members.extend(table.tree(Some(instance.identity), &instance.mark));
+        }
+        let ours = format!("{}/", self.state.owner());
+        let mut continued = Vec::new();
+        for stat in table.iter().filter(|stat| stat.state == 'T') {
+            let identity = stat.identity;
+            if members.contains(&identity) || stat.mark().is_some_and(|mark| mark.starts_with(&ours)) {
+                identity
+                    .signal(libc::SIGCONT)
+                    .map_err(|error| format!("continue process {} ({}): {error}", identity.pid, stat.name))?;
+                tracing::warn!(event = "process continued", pid = identity.pid, name = stat.name);
+                continued.push(format!("process {} ({}) was stopped", identity.pid, stat.name));
+            }
+        }
+        Ok(continued)
     }
 
     /// Kills whatever else carries our mark: what commands left in the background, what outlived its record.
