@@ -14,6 +14,7 @@ mod proc;
 mod reach;
 mod run;
 mod session;
+mod ssh;
 mod state;
 mod supervisor;
 mod watchdog;

@@ -225,7 +225,7 @@ fn mark_of(pid: i32) -> Option<String> {
 
 /// The environment a process was started with. Read in one go where it can be: between two reads the process may replace
 /// its program, and the second would find the end.
-fn environment(pid: i32) -> io::Result<Vec<u8>> {
+pub fn environment(pid: i32) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(format!("/proc/{pid}/environ"))?;
     let mut environment = vec![0; ENVIRONMENT_LEN];
     let len = file.read(&mut environment)?;

@@ -14,7 +14,7 @@ use super::leases::Leases;
 use super::state::State;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, Guard};
-use super::{Kernel, Options, files, poke, reach, run};
+use super::{Kernel, Options, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
@@ -67,22 +67,22 @@ pub async fn serve(
         move || {
             let state = Arc::new(State::open(&state)?);
             let supervisor = Supervisor::adopt(Arc::clone(&state), events, runtime)?;
-            Ok::<_, String>((state, supervisor))
+            Ok::<_, String>((state, supervisor, ssh::ports()))
         }
     });
     let dead = CancellationToken::new();
     let (outbox, writing) = Outbox::start(writer, dead.clone());
     let opened = async {
-        let (state, supervisor) = adopted.await.map_err(|error| error.to_string())??;
+        let (state, supervisor, spared_ports) = adopted.await.map_err(|error| error.to_string())??;
         let (leases, mut healed) =
             Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events, guard).await?;
         healed.extend(watchdog::take_healed(&state)?);
         healed.sort();
         healed.dedup();
-        Ok::<_, String>((state, supervisor, leases, healed))
+        Ok::<_, String>((state, supervisor, leases, healed, spared_ports))
     };
     let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
-    let (state, supervisor, leases, healed) = match opened.await {
+    let (state, supervisor, leases, healed, spared_ports) = match opened.await {
         Ok(opened) => opened,
         Err(reason) => {
             // The controller is told rather than left with a closed pipe; whether it listens is its affair.
@@ -100,6 +100,7 @@ pub async fn serve(
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
+        spared_ports,
         outbox: outbox.clone(),
         runs: Semaphore::new(RUNS_MAX),
         marks: Mutex::new(BTreeMap::new()),
@@ -198,6 +199,8 @@ struct Session {
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
+    /// What the controller reaches this node by, which no fault may cut.
+    spared_ports: Vec<u16>,
     outbox: Outbox,
     runs: Semaphore,
     /// The marks of commands that run.
@@ -314,8 +317,12 @@ impl Session {
                 blocking(move || files::write(&path, mode, &data, append)).await.map(|()| Response::Done)
             }
             Request::Read { path, offset, length } => self.read(id, path, offset, length).await,
-            Request::Precheck { fault } => self.leases.precheck(&fault).await.map(|()| Response::Done),
-            Request::Inject { id, fault, lease_ms } => {
+            Request::Precheck { mut fault } => {
+                fault.spare(&self.spared_ports);
+                self.leases.precheck(&fault).await.map(|()| Response::Done)
+            }
+            Request::Inject { id, mut fault, lease_ms } => {
+                fault.spare(&self.spared_ports);
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
             }
             Request::Verify { id, patience_ms } => {
