@@ -15,5 +15,6 @@ mod leftovers;
 mod local_cluster;
 mod report;
 mod scheduler;
+mod soak;
 mod spec;
 mod support;

@@ -5,6 +5,7 @@
 
 pub mod frame;
 pub mod handle;
+pub mod heal;
 mod outbox;
 pub mod protocol;
 pub mod server;

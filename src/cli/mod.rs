@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod heal;
 mod list;
 mod nodes;
 mod plan;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
+        Command::Heal(arguments) => heal::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Completions { shell } => {

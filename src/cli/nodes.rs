@@ -21,11 +21,13 @@ pub fn watchdog(state: PathBuf, agent: i32) -> ExitCode {
     server::watchdog_main(options(state), agent)
 }
 
-fn options(state: PathBuf) -> server::Options {
+/// How an agent of this executable works on the node it runs on.
+pub fn options(state: PathBuf) -> server::Options {
     server::Options {
         state,
         mechanisms: Arc::new(linux::mechanism),
         kernel: Arc::new(linux::residue),
+        purge: Arc::new(linux::purge),
         watchdog: Some(OWN_EXECUTABLE.into()),
     }
 }

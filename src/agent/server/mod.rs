@@ -38,6 +38,9 @@ pub type Mechanisms = Arc<dyn Fn(&str, &NodeFault) -> Box<dyn Mechanism> + Send 
 /// What of ours the kernel of this node holds, one line each, whoever made it. Blocks.
 pub type Kernel = Arc<dyn Fn() -> std::io::Result<Vec<String>> + Send + Sync>;
 
+/// Removes what of ours the kernel of this node holds, whoever made it. Blocks.
+pub type Purge = Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>;
+
 /// What an agent is started with.
 #[derive(Clone)]
 pub struct Options {
@@ -47,6 +50,8 @@ pub struct Options {
     pub mechanisms: Mechanisms,
     /// What is left of faults, also of those that no journal knows.
     pub kernel: Kernel,
+    /// Removes that, when asked to.
+    pub purge: Purge,
     /// The `schism` executable, which is started once more as the watchdog before the first fault. Without one, nobody heals
     /// what an agent that was killed leaves until the next one starts: for mechanisms that only this process knows.
     pub watchdog: Option<PathBuf>,

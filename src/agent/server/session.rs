@@ -14,7 +14,7 @@ use super::leases::Leases;
 use super::state::State;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, Guard};
-use super::{Kernel, Options, files, poke, reach, run, ssh};
+use super::{Kernel, Options, Purge, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
@@ -58,7 +58,7 @@ pub async fn serve(
     options: Options,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { state, mechanisms, kernel, watchdog } = options;
+    let Options { state, mechanisms, kernel, purge, watchdog } = options;
     let guard = Guard::new(watchdog, &state);
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
@@ -100,6 +100,7 @@ pub async fn serve(
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
+        purge,
         spared_ports,
         outbox: outbox.clone(),
         runs: Semaphore::new(RUNS_MAX),
@@ -199,6 +200,7 @@ struct Session {
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
+    purge: Purge,
     /// What the controller reaches this node by, which no fault may cut.
     spared_ports: Vec<u16>,
     outbox: Outbox,
@@ -359,6 +361,7 @@ impl Session {
                 found.extend(more.await?);
                 Ok(Response::Residue { found })
             }
+            Request::Purge { stop } => self.purge(stop).await,
             Request::Bye => {
                 // The session ends after the answer, however this goes.
                 let _farewell = self.farewell.clone().drop_guard();
@@ -372,6 +375,32 @@ impl Session {
                 }
             }
         }
+    }
+
+    async fn purge(&self, stop: bool) -> Result<Response, String> {
+        if self.leases.is_any_in_force() {
+            return Err(format!("this node is in use: {}", self.leases.residue().join("; ")));
+        }
+        let (supervisor, kernel, purge) =
+            (Arc::clone(&self.supervisor), Arc::clone(&self.kernel), Arc::clone(&self.purge));
+        let ask = |kernel: &Kernel| kernel().map_err(|error| format!("ask the kernel for faults: {error}"));
+        let (mut found, mut left) = blocking(move || {
+            let mut found = ask(&kernel)?;
+            purge().map_err(|error| format!("remove what the kernel holds of faults: {error}"))?;
+            found.extend(supervisor.continue_stopped()?);
+            Ok((found, ask(&kernel)?))
+        })
+        .await?;
+        // What could not be healed before may have been in the way of itself.
+        self.leases.undo_all().await;
+        found.extend(self.leases.continued());
+        left.extend(self.leases.residue());
+        if stop && let Err(reason) = Arc::clone(&self.supervisor).stop_all(BYE_GRACE).await {
+            left.push(reason);
+        }
+        let supervisor = Arc::clone(&self.supervisor);
+        let running = blocking(move || Ok(supervisor.residue(&[]))).await?;
+        Ok(Response::Purged { found, left, running })
     }
 
     async fn read(&self, id: u64, path: String, offset: i64, length: u64) -> Result<Response, String> {

@@ -59,6 +59,8 @@ pub struct Leases {
     changed: Notify,
     /// Entries that cannot be understood.
     unreadable: Vec<String>,
+    /// Processes that were stopped when this began, and no journal knew why.
+    continued: Mutex<Vec<String>>,
 }
 
 impl Leases {
@@ -112,6 +114,7 @@ impl Leases {
             heartbeat: Mutex::new(Instant::now()),
             changed: Notify::new(),
             unreadable,
+            continued: Mutex::default(),
         });
         let before = leases.ids();
         leases.undo_all().await;
@@ -119,9 +122,21 @@ impl Leases {
         healed.extend(before.into_iter().filter(|id| !after.contains(id)));
         if after.is_empty() {
             let supervisor = Arc::clone(&leases.supervisor);
-            block_any(move || supervisor.continue_stopped()).await?;
+            let continued = block_any(move || supervisor.continue_stopped()).await?;
+            *leases.continued.lock().unwrap_or_else(PoisonError::into_inner) = continued;
         }
         Ok((leases, healed.into_iter().collect()))
+    }
+
+    /// Whether somebody is having a fault made, or has one in force.
+    pub fn is_any_in_force(&self) -> bool {
+        let faults = self.faults();
+        faults.leases.values().any(|lease| matches!(*lease.phase(), Phase::Injecting | Phase::InForce))
+    }
+
+    /// Processes that were found stopped at the beginning though no journal said so, and were continued; one line each.
+    pub fn continued(&self) -> Vec<String> {
+        self.continued.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether every fault is known to be gone that an entry names which can be understood.
@@ -324,7 +339,8 @@ impl Leases {
         }
     }
 
-    async fn undo_all(self: &Arc<Self>) {
+    /// Undoes every fault, as far as that can be done in a bounded time.
+    pub async fn undo_all(self: &Arc<Self>) {
         let all: Vec<Arc<Lease>> = self.faults().leases.values().cloned().collect();
         let mut undone = JoinSet::new();
         for lease in all {
