@@ -14,6 +14,7 @@ mod etcd;
 mod leftovers;
 mod local_cluster;
 mod report;
+mod rescue;
 mod scheduler;
 mod soak;
 mod spec;

@@ -68,8 +68,8 @@ async fn guard(options: &Options, agent: Option<Identity>) -> io::Result<ExitCod
     }
     {
         let mut stdout = io::stdout();
-        stdout.write_all(&[READY])?;
-        stdout.flush()?;
+        // Fails when the agent is dead already: then there may be something to heal.
+        let _ = stdout.write_all(&[READY]).and_then(|()| stdout.flush());
     }
     if !until_gone(&mut words).await {
         tracing::warn!(event = "agent is silent", pid = agent.map(|agent| agent.pid));
