@@ -7,6 +7,7 @@
 
 mod lease;
 mod renewal;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +15,10 @@ use std::time::Duration;
 
 use schism_nemesis::node::{Evidence, FaultError, Host, Mechanism, NodeFault};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::lease::{ENTRY_VERSION, Entry, LEASE_MAX, Lease, Phase};
+use self::undo::retry;
 use super::Mechanisms;
 use super::proc;
 use super::state::{Shelf, State};
@@ -25,16 +26,8 @@ use super::supervisor::Supervisor;
 use super::watchdog::Guard;
 use crate::agent::protocol::Response;
 
-/// How often a heal that fails is tried.
-const HEAL_TRIES: u32 = 5;
-/// The first pause between two tries; it doubles.
-const HEAL_PAUSE: Duration = Duration::from_millis(100);
-/// How long a heal of ours may take to be seen.
-const HEALED_PATIENCE: Duration = Duration::from_secs(1);
 /// A mechanism looks for at most this long at a time; between two looks a renewal or a heal gets its turn.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long healing everything may take before the agent gives up and leaves the rest to the next one.
-const HEAL_ALL_PATIENCE: Duration = Duration::from_secs(30);
 /// Faults in force at most.
 const FAULTS_MAX: usize = 256;
 
@@ -339,78 +332,6 @@ impl Leases {
         }
     }
 
-    /// Undoes every fault, as far as that can be done in a bounded time.
-    pub async fn undo_all(self: &Arc<Self>) {
-        let all: Vec<Arc<Lease>> = self.faults().leases.values().cloned().collect();
-        let mut undone = JoinSet::new();
-        for lease in all {
-            let leases = Arc::clone(self);
-            undone.spawn(async move { leases.undo(&lease).await });
-        }
-        let end = async { while undone.join_next().await.is_some() {} };
-        if tokio::time::timeout(HEAL_ALL_PATIENCE, end).await.is_err() {
-            tracing::error!("not everything could be healed in time");
-        }
-        undone.detach_all();
-    }
-
-    /// Undoes a fault, sees that it is gone and forgets it.
-    async fn undo(&self, lease: &Arc<Lease>) -> Result<(), String> {
-        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
-        // Somebody else may have been faster.
-        if self.get(&lease.id).is_none_or(|present| !Arc::ptr_eq(&present, lease)) {
-            return Ok(());
-        }
-        lease.set(Phase::Healing);
-        let supervisor = Arc::clone(&self.supervisor);
-        let gone = block_any(move || {
-            let mut seen = String::new();
-            let holds = retry(|| {
-                mechanism.heal(&*supervisor)?;
-                let evidence = mechanism.verify_healed(&*supervisor, HEALED_PATIENCE)?;
-                seen = evidence.seen;
-                Ok(evidence.holds)
-            });
-            match holds {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(format!("healed, but not seen to be gone: {seen}")),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await;
-        match gone {
-            Ok(()) => {
-                tracing::info!(event = "fault healed", id = lease.id);
-                self.forget(lease).await
-            }
-            Err(reason) => {
-                self.stuck(lease, &reason);
-                Err(reason)
-            }
-        }
-    }
-
-    /// The fault is gone: removes its entry, and then the fault.
-    async fn forget(&self, lease: &Lease) -> Result<(), String> {
-        let (state, id) = (Arc::clone(&self.state), lease.id.clone());
-        let removed = block_any(move || state.remove(Shelf::Journal, &id)).await;
-        match removed {
-            Ok(()) => {
-                self.faults().leases.remove(&lease.id);
-                Ok(())
-            }
-            Err(reason) => {
-                self.stuck(lease, &reason);
-                Err(reason)
-            }
-        }
-    }
-
-    fn stuck(&self, lease: &Lease, reason: &str) {
-        tracing::error!(event = "heal failed", id = lease.id, reason);
-        lease.set(Phase::Stuck(reason.to_owned()));
-    }
-
     /// Faults that are not known to be gone, one line each.
     pub fn residue(&self) -> Vec<String> {
         let mut found = self.unreadable.clone();
@@ -428,19 +349,6 @@ impl Leases {
         }
         found
     }
-}
-
-/// Tries until `Ok(true)`, a bounded number of times.
-fn retry(mut step: impl FnMut() -> Result<bool, FaultError>) -> Result<bool, FaultError> {
-    let mut pause = HEAL_PAUSE;
-    for _ in 1..HEAL_TRIES {
-        if matches!(step(), Ok(true)) {
-            return Ok(true);
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
-    }
-    step()
 }
 
 async fn block<T: Send + 'static>(

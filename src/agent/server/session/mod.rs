@@ -1,5 +1,7 @@
 //! One controller's visit, from hello to the end.
 
+mod leftovers;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -344,23 +346,7 @@ impl Session {
                 bounded(addresses.len())?;
                 Ok(Response::Reached { answered: reach::reach(&addresses, millis(patience_ms)).await })
             }
-            Request::Residue => {
-                let mut found = self.leases.residue();
-                let supervisor = Arc::clone(&self.supervisor);
-                let marks: Vec<String> =
-                    self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-                let kernel = Arc::clone(&self.kernel);
-                let more = blocking(move || {
-                    // What cannot be known is not clean.
-                    let mut found = kernel().unwrap_or_else(|error| {
-                        vec![format!("the kernel could not be asked for faults: {error}")]
-                    });
-                    found.extend(supervisor.residue(&marks));
-                    Ok(found)
-                });
-                found.extend(more.await?);
-                Ok(Response::Residue { found })
-            }
+            Request::Residue => self.residue().await,
             Request::Purge { stop } => self.purge(stop).await,
             Request::Bye => {
                 // The session ends after the answer, however this goes.
@@ -375,32 +361,6 @@ impl Session {
                 }
             }
         }
-    }
-
-    async fn purge(&self, stop: bool) -> Result<Response, String> {
-        if self.leases.is_any_in_force() {
-            return Err(format!("this node is in use: {}", self.leases.residue().join("; ")));
-        }
-        let (supervisor, kernel, purge) =
-            (Arc::clone(&self.supervisor), Arc::clone(&self.kernel), Arc::clone(&self.purge));
-        let ask = |kernel: &Kernel| kernel().map_err(|error| format!("ask the kernel for faults: {error}"));
-        let (mut found, mut left) = blocking(move || {
-            let mut found = ask(&kernel)?;
-            purge().map_err(|error| format!("remove what the kernel holds of faults: {error}"))?;
-            found.extend(supervisor.continue_stopped()?);
-            Ok((found, ask(&kernel)?))
-        })
-        .await?;
-        // What could not be healed before may have been in the way of itself.
-        self.leases.undo_all().await;
-        found.extend(self.leases.continued());
-        left.extend(self.leases.residue());
-        if stop && let Err(reason) = Arc::clone(&self.supervisor).stop_all(BYE_GRACE).await {
-            left.push(reason);
-        }
-        let supervisor = Arc::clone(&self.supervisor);
-        let running = blocking(move || Ok(supervisor.residue(&[]))).await?;
-        Ok(Response::Purged { found, left, running })
     }
 
     async fn read(&self, id: u64, path: String, offset: i64, length: u64) -> Result<Response, String> {
