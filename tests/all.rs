@@ -16,6 +16,8 @@ mod leftovers;
 mod local_cluster;
 mod nodes_ssh;
 mod report;
+mod rescue;
 mod scheduler;
+mod soak;
 mod spec;
 mod support;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, FrameError};
+use super::heal::Healed;
 use super::outbox::Outbox;
 use super::piece::unpack;
 use super::protocol::{
@@ -534,6 +535,18 @@ impl Handle {
         }
     }
 
+    /// Undoes whatever of any fault can be known by name on the node, without a journal. With `stop`, also ends what agents
+    /// supervised there.
+    ///
+    /// # Errors
+    /// A fault is in force, or see [`AgentError`].
+    pub async fn purge(&self, stop: bool) -> Result<Healed, AgentError> {
+        match self.ask(Request::Purge { stop }, "purge", FAULT_PATIENCE + KILL_PATIENCE + MARGIN).await? {
+            Response::Purged { found, left, running } => Ok(Healed { found, left, running }),
+            other => Err(self.unexpected("purge", &other)),
+        }
+    }
+
     /// Heals everything, stops every supervised process and ends the agent.
     ///
     /// # Errors
@@ -740,6 +753,7 @@ fn name_of(response: &Response) -> &'static str {
         Response::Evidence { .. } => "evidence",
         Response::Reached { .. } => "reached",
         Response::Residue { .. } => "residue",
+        Response::Purged { .. } => "purged",
         Response::Failed { .. } => "failed",
         Response::Exited { .. } => "exited",
         Response::LeaseExpired { .. } => "lease-expired",

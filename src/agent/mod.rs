@@ -6,6 +6,7 @@
 
 pub mod frame;
 pub mod handle;
+pub mod heal;
 mod outbox;
 mod piece;
 pub mod protocol;

@@ -105,6 +105,9 @@ pub enum Request {
     Reach { addresses: Vec<SocketAddr>, patience_ms: u64 },
     /// Everything of ours that is still on this node.
     Residue,
+    /// Undo whatever of any fault can be known by name, without a journal; with `stop`, also what bye does. Refused while a
+    /// fault is in force.
+    Purge { stop: bool },
     /// Heal everything, stop every supervised process, kill what else was left by something the agent ran, exit.
     Bye,
 }
@@ -141,6 +144,8 @@ pub enum Response {
     Reached { answered: Vec<bool> },
     /// Answer to residue, one line each; empty is clean.
     Residue { found: Vec<String> },
+    /// Answer to purge, one line each: what there was, what of it is left, what runs for a system under test.
+    Purged { found: Vec<String>, left: Vec<String>, running: Vec<String> },
     /// The request failed. `retry` is never implied.
     Failed { reason: String },
     /// Unasked: a supervised process ended and was not meant to.

@@ -46,6 +46,8 @@ pub enum Command {
     Plan(Plan),
     /// Judge a history: a run directory (also a crashed run's) or a history.jsonl
     Check(Check),
+    /// Undo what runs that died left on this node, prove it, and say what was found
+    Heal(Heal),
     /// Show what can be named in a test file: systems, workloads, faults, checkers
     List(List),
     /// Print the JSON Schema of the test file, for editors
@@ -66,6 +68,16 @@ pub enum Command {
         /// What has to outlive the agent: the journal of faults, the processes it supervises
         #[arg(long, default_value = crate::agent::server::STATE_DIRECTORY)]
         state: PathBuf,
+    },
+    /// Heals a node whose agent died; the agent starts it
+    #[command(hide = true, name = crate::agent::server::WATCHDOG_COMMAND)]
+    Watchdog {
+        /// The agent's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The agent's process id
+        #[arg(long)]
+        agent: i32,
     },
     /// A node of the built-in demo system
     #[command(hide = true)]
@@ -255,6 +267,19 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+#[derive(Debug, Args)]
+pub struct Heal {
+    /// What agents on this node kept: the journal of faults, the processes they supervised
+    #[arg(long, value_name = "DIR", default_value = crate::agent::server::STATE_DIRECTORY)]
+    pub state: PathBuf,
+    /// Also end the processes of systems under test
+    #[arg(long)]
+    pub stop: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,6 @@
 //! The state directory: what has to outlive the agent, and the lock that keeps a second agent out.
+//!
+//! Whoever makes or undoes faults holds that lock: an agent as long as it lives, a watchdog while it heals, `schism heal`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -31,6 +33,8 @@ pub enum Shelf {
     Journal,
     /// Supervised processes.
     Processes,
+    /// Faults that a watchdog undid, until an agent has told its controller.
+    Healed,
 }
 
 impl Shelf {
@@ -38,6 +42,7 @@ impl Shelf {
         match self {
             Self::Journal => "journal",
             Self::Processes => "processes",
+            Self::Healed => "healed",
         }
     }
 }
@@ -48,10 +53,30 @@ impl State {
     /// # Errors
     /// It cannot be made or written to, or another agent stays: a sentence.
     pub fn open(directory: &Path) -> Result<Self, String> {
+        match Self::open_within(directory, LOCK_PATIENCE)? {
+            Ok(state) => Ok(state),
+            Err(InUse { pid }) => Err(format!(
+                "another agent (process {pid}) uses {} and did not go within {} s: another run uses this node. Wait for it, \
+                 or end that process",
+                directory.display(),
+                LOCK_PATIENCE.as_secs()
+            )),
+        }
+    }
+
+    /// Opens the directory, or says at once that somebody else has it open.
+    ///
+    /// # Errors
+    /// It cannot be made or written to: a sentence.
+    pub fn open_now(directory: &Path) -> Result<Result<Self, InUse>, String> {
+        Self::open_within(directory, Duration::ZERO)
+    }
+
+    fn open_within(directory: &Path, patience: Duration) -> Result<Result<Self, InUse>, String> {
         let failed = |what: &Path, error: io::Error| {
             format!("the state directory cannot be used: {}: {error}", what.display())
         };
-        for shelf in ["", Shelf::Journal.name(), Shelf::Processes.name()] {
+        for shelf in ["", Shelf::Journal.name(), Shelf::Processes.name(), Shelf::Healed.name()] {
             let path = directory.join(shelf);
             fs::DirBuilder::new()
                 .recursive(true)
@@ -68,7 +93,10 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, error))?;
-        let mut lock = lock(file, directory).map_err(|error| failed(&path, error))??;
+        let mut lock = match lock(file, patience).map_err(|error| failed(&path, error))? {
+            Ok(lock) => lock,
+            Err(in_use) => return Ok(Err(in_use)),
+        };
         let me = std::process::id().to_string();
         let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
         note.map_err(|error| failed(&path, error))?;
@@ -77,7 +105,7 @@ impl State {
             File::open(path).and_then(|above| above.sync_all()).map_err(|error| failed(path, error))?;
         }
         let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
-        Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
+        Ok(Ok(Self { directory: directory.to_owned(), owner, _lock: lock }))
     }
 
     /// Tells this state directory from all others; marks the processes that are ours.
@@ -156,9 +184,35 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     })
 }
 
+/// Whether the journal of this state directory names no fault. Needs no lock, and makes nothing: a directory that is not
+/// there names none either.
+///
+/// # Errors
+/// It cannot be read.
+pub fn journal_is_empty(directory: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(directory.join(Shelf::Journal.name())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
+    for entry in entries {
+        // Nothing is done on the strength of half an entry.
+        if Path::new(&entry?.file_name()).extension().is_none_or(|extension| extension != "partial") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Somebody else has the state directory open.
+#[derive(Debug)]
+pub struct InUse {
+    /// Who, as far as it is known.
+    pub pid: String,
+}
+
 /// Waits for the lock: an agent that lost its controller heals first and goes then. The outer error is the file system's.
-fn lock(mut file: File, directory: &Path) -> io::Result<Result<Flock<File>, String>> {
-    let end = Instant::now() + LOCK_PATIENCE;
+fn lock(mut file: File, patience: Duration) -> io::Result<Result<Flock<File>, InUse>> {
+    let end = Instant::now() + patience;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(Ok(lock)),
@@ -167,13 +221,7 @@ fn lock(mut file: File, directory: &Path) -> io::Result<Result<Flock<File>, Stri
                 let mut pid = String::new();
                 // Only makes the message better.
                 let _ = (&mut back).take(20).read_to_string(&mut pid);
-                return Ok(Err(format!(
-                    "another agent (process {}) uses {} and did not go within {} s: another run uses this node. Wait for \
-                     it, or end that process",
-                    pid.trim(),
-                    directory.display(),
-                    LOCK_PATIENCE.as_secs()
-                )));
+                return Ok(Err(InUse { pid: pid.trim().to_owned() }));
             }
             Err((_, error)) => return Err(error.into()),
         }

@@ -1,5 +1,7 @@
 //! One controller's visit, from hello to the end.
 
+mod leftovers;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::leases::Leases;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::{Kernel, Options, files, poke, reach, run};
+use super::watchdog::{self, Guard};
+use super::{Kernel, Options, Purge, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::piece::Piece;
@@ -58,7 +61,8 @@ pub async fn serve(
     options: Options,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { state, mechanisms, kernel } = options;
+    let Options { state, mechanisms, kernel, purge, watchdog } = options;
+    let guard = Guard::new(watchdog, &state);
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let adopted = tokio::task::spawn_blocking({
@@ -66,19 +70,22 @@ pub async fn serve(
         move || {
             let state = Arc::new(State::open(&state)?);
             let supervisor = Supervisor::adopt(Arc::clone(&state), events, runtime)?;
-            Ok::<_, String>((state, supervisor))
+            Ok::<_, String>((state, supervisor, ssh::ports()))
         }
     });
     let dead = CancellationToken::new();
     let (outbox, writing) = Outbox::start(writer, dead.clone());
     let opened = async {
-        let (state, supervisor) = adopted.await.map_err(|error| error.to_string())??;
-        let (leases, healed) =
-            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events).await?;
-        Ok::<_, String>((state, supervisor, leases, healed))
+        let (state, supervisor, spared_ports) = adopted.await.map_err(|error| error.to_string())??;
+        let (leases, mut healed) =
+            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events, guard).await?;
+        healed.extend(watchdog::take_healed(&state)?);
+        healed.sort();
+        healed.dedup();
+        Ok::<_, String>((state, supervisor, leases, healed, spared_ports))
     };
     let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
-    let (state, supervisor, leases, healed) = match opened.await {
+    let (state, supervisor, leases, healed, spared_ports) = match opened.await {
         Ok(opened) => opened,
         Err(reason) => {
             // The controller is told rather than left with a closed pipe; whether it listens is its affair.
@@ -96,6 +103,8 @@ pub async fn serve(
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
+        purge,
+        spared_ports,
         outbox: outbox.clone(),
         runs: Semaphore::new(RUNS_MAX),
         marks: Mutex::new(BTreeMap::new()),
@@ -113,6 +122,7 @@ pub async fn serve(
         () = dead.cancelled() => Ok(false),
     };
     let watcher = tokio::spawn(Arc::clone(&leases).watch());
+    let feeder = tokio::spawn(Arc::clone(&leases).feed_watchdog());
     let telling = tokio::spawn(tell(event_queue, outbox.clone()));
     let result = match said {
         Ok(true) => {
@@ -135,6 +145,8 @@ pub async fn serve(
     session.stopping.cancel();
     let closed = leases.close().await;
     watcher.abort();
+    feeder.abort();
+    leases.dismiss_watchdog().await;
     session.tasks.close();
     if tokio::time::timeout(END_PATIENCE, session.tasks.wait()).await.is_err() {
         tracing::warn!("requests are still under way; the agent ends without them");
@@ -191,6 +203,9 @@ struct Session {
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
+    purge: Purge,
+    /// What the controller reaches this node by, which no fault may cut.
+    spared_ports: Vec<u16>,
     outbox: Outbox,
     runs: Semaphore,
     /// The marks of commands that run.
@@ -311,8 +326,12 @@ impl Session {
                 let (files, more) = blocking(move || files::list(&directory)).await?;
                 Ok(Response::Listed { files, more })
             }
-            Request::Precheck { fault } => self.leases.precheck(&fault).await.map(|()| Response::Done),
-            Request::Inject { id, fault, lease_ms } => {
+            Request::Precheck { mut fault } => {
+                fault.spare(&self.spared_ports);
+                self.leases.precheck(&fault).await.map(|()| Response::Done)
+            }
+            Request::Inject { id, mut fault, lease_ms } => {
+                fault.spare(&self.spared_ports);
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
             }
             Request::Verify { id, patience_ms } => {
@@ -332,23 +351,8 @@ impl Session {
                 bounded(addresses.len())?;
                 Ok(Response::Reached { answered: reach::reach(&addresses, millis(patience_ms)).await })
             }
-            Request::Residue => {
-                let mut found = self.leases.residue();
-                let supervisor = Arc::clone(&self.supervisor);
-                let marks: Vec<String> =
-                    self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-                let kernel = Arc::clone(&self.kernel);
-                let more = blocking(move || {
-                    // What cannot be known is not clean.
-                    let mut found = kernel().unwrap_or_else(|error| {
-                        vec![format!("the kernel could not be asked for faults: {error}")]
-                    });
-                    found.extend(supervisor.residue(&marks));
-                    Ok(found)
-                });
-                found.extend(more.await?);
-                Ok(Response::Residue { found })
-            }
+            Request::Residue => self.residue().await,
+            Request::Purge { stop } => self.purge(stop).await,
             Request::Bye => {
                 // The session ends after the answer, however this goes.
                 let _farewell = self.farewell.clone().drop_guard();
