@@ -28,6 +28,8 @@ pub const OUTPUT_LEN_MAX: usize = 1 << 20;
 pub const REQUESTS_MAX: usize = 256;
 /// How often the controller sends a heartbeat.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// A controller that was not heard for this long has no claim on a node any more, and makes way for another.
+pub const CONTROLLER_LEASE: Duration = Duration::from_secs(10);
 /// Without any frame from the controller for this long, the agent takes it for dead, heals everything and exits, whatever
 /// the pipe says.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);

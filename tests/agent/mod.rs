@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test's own functions cannot do fails the test")]
 
+mod controllers;
 mod leases;
 mod watchdog;
 

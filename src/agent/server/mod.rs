@@ -10,6 +10,7 @@ mod log;
 mod names;
 mod pidfd;
 mod poke;
+mod presence;
 mod proc;
 mod reach;
 mod run;

@@ -3,8 +3,8 @@
 //! Whoever makes or undoes faults holds that lock: an agent as long as it lives, a watchdog while it heals, `schism heal`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::names::file_name;
+use super::presence::{Presence, Watch};
 
 /// How long an agent waits for an earlier one on the same directory to heal and go.
-const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 
 /// An open state directory. Nobody else has it open.
 #[derive(Debug)]
@@ -55,7 +56,10 @@ impl State {
     pub fn open(directory: &Path) -> Result<Self, String> {
         match Self::open_within(directory, LOCK_PATIENCE)? {
             Ok(state) => Ok(state),
-            Err(InUse { pid }) => Err(format!(
+            Err(InUse { pid, controller: Some(controller) }) => Err(format!(
+                "another run uses this node: {controller} (its agent is process {pid}). Wait until it ends, or stop it"
+            )),
+            Err(InUse { pid, controller: None }) => Err(format!(
                 "another agent (process {pid}) uses {} and did not go within {} s: another run uses this node. Wait for it, \
                  or end that process",
                 directory.display(),
@@ -93,10 +97,11 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, error))?;
-        let mut lock = match lock(file, patience).map_err(|error| failed(&path, error))? {
-            Ok(lock) => lock,
-            Err(in_use) => return Ok(Err(in_use)),
-        };
+        let mut lock =
+            match lock(file, patience, Watch::new(directory, &path)).map_err(|error| failed(&path, error))? {
+                Ok(lock) => lock,
+                Err(in_use) => return Ok(Err(in_use)),
+            };
         let me = std::process::id().to_string();
         let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
         note.map_err(|error| failed(&path, error))?;
@@ -106,6 +111,15 @@ impl State {
         }
         let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
         Ok(Ok(Self { directory: directory.to_owned(), owner, _lock: lock }))
+    }
+
+    /// Notes whose this node is from now on, for as long as the note lives.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn claim(&self, controller: &str) -> Result<Presence, String> {
+        Presence::note(&self.directory, controller)
+            .map_err(|error| format!("the state directory cannot be used: {error}"))
     }
 
     /// Tells this state directory from all others; marks the processes that are ours.
@@ -208,22 +222,28 @@ pub fn journal_is_empty(directory: &Path) -> io::Result<bool> {
 pub struct InUse {
     /// Who, as far as it is known.
     pub pid: String,
+    /// The controller that it serves, where that was heard while we waited.
+    pub controller: Option<String>,
 }
 
-/// Waits for the lock: an agent that lost its controller heals first and goes then. The outer error is the file system's.
-fn lock(mut file: File, patience: Duration) -> io::Result<Result<Flock<File>, InUse>> {
+/// Waits for the lock: an agent that lost its controller heals first and goes then. Gives up at once where the one that has
+/// it serves a controller that lives. The outer error is the file system's.
+fn lock(mut file: File, patience: Duration, mut watch: Watch<'_>) -> io::Result<Result<Flock<File>, InUse>> {
     let end = Instant::now() + patience;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(Ok(lock)),
-            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < end => file = back,
-            Err((mut back, Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                // Only makes the message better.
-                let _ = (&mut back).take(20).read_to_string(&mut pid);
-                return Ok(Err(InUse { pid: pid.trim().to_owned() }));
-            }
+            Err((back, Errno::EWOULDBLOCK)) => back,
             Err((_, error)) => return Err(error.into()),
+        };
+        let mut pid = [0; 20];
+        // Empty where it cannot be read: then nobody is known to have it.
+        let length = file.read_at(&mut pid, 0).unwrap_or_default();
+        let pid = String::from_utf8_lossy(&pid[..length]).trim().to_owned();
+        // Whoever does not wait does not ask anybody to go either.
+        let controller = if patience.is_zero() { None } else { watch.look(&pid) };
+        if controller.is_some() || Instant::now() >= end {
+            return Ok(Err(InUse { pid, controller }));
         }
         // The lock can be awaited only without a bound, so it is asked for again and again.
         std::thread::sleep(Duration::from_millis(20));

@@ -4,7 +4,7 @@ mod leftovers;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::leases::Leases;
+use super::presence::Presence;
 use super::state::State;
 use super::supervisor::Supervisor;
 use super::watchdog::{self, Guard};
@@ -100,6 +101,8 @@ pub async fn serve(
     };
     let session = Arc::new(Session {
         owner: state.owner().to_owned(),
+        state,
+        presence: OnceLock::new(),
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
@@ -200,6 +203,9 @@ fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
 
 struct Session {
     owner: String,
+    state: Arc<State>,
+    /// Whose this node is, once that is known.
+    presence: OnceLock<Arc<Presence>>,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
@@ -246,6 +252,13 @@ impl Session {
         match request {
             Request::Hello { version: VERSION, controller, node } => {
                 tracing::info!(event = "hello", controller, node, ?healed);
+                match self.state.claim(&controller) {
+                    Ok(presence) => drop(self.presence.set(Arc::new(presence))),
+                    // A full disk must not keep a controller from healing what is on this node.
+                    Err(reason) => {
+                        tracing::warn!(%reason, "other controllers will not know whose this node is")
+                    }
+                }
                 let hello = Response::Hello { version: VERSION, pid: std::process::id(), healed };
                 answer(&self.outbox, id, hello);
                 Ok(true)
@@ -262,6 +275,10 @@ impl Session {
             self.heard.send_replace(());
             if request == Request::Heartbeat {
                 self.leases.heartbeat();
+                if let Some(presence) = self.presence.get().map(Arc::clone) {
+                    // A disk that hangs must not keep heartbeats waiting.
+                    tokio::task::spawn_blocking(move || presence.heard());
+                }
                 answer(&self.outbox, id, Response::Done);
                 continue;
             }
