@@ -98,7 +98,7 @@ pub async fn serve(
         }
     };
     let session = Arc::new(Session {
-        owner: state.owner().to_owned(),
+        state,
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
@@ -198,7 +198,7 @@ fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
 }
 
 struct Session {
-    owner: String,
+    state: Arc<State>,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
@@ -245,6 +245,7 @@ impl Session {
         match request {
             Request::Hello { version: VERSION, controller, node } => {
                 tracing::info!(event = "hello", controller, node, ?healed);
+                self.state.used_by(&controller);
                 let hello = Response::Hello { version: VERSION, pid: std::process::id(), healed };
                 answer(&self.outbox, id, hello);
                 Ok(true)
@@ -382,7 +383,7 @@ impl Session {
     /// A mark for a command, known as long as it runs.
     fn mark(&self) -> Mark<'_> {
         let number = self.marks_made.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}//{}.{number}", self.owner, std::process::id());
+        let text = format!("{}//{}.{number}", self.state.owner(), std::process::id());
         self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(number, text.clone());
         Mark { session: self, number, text }
     }
