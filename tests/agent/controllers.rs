@@ -50,14 +50,14 @@ async fn the_second_controller_is_refused_with_the_name_of_the_first() {
     let state = tempfile::tempdir().unwrap();
     let (first, _child) = serve(state.path(), "run \"nightly\" of alice").await.unwrap();
     let refused = serve(state.path(), "run \"mine\" of bob").await.err().unwrap().to_string();
-    assert!(refused.contains("another run uses this node: run \"nightly\" of alice"), "{refused}");
+    assert!(refused.contains("the agent of run \"nightly\" of alice (process "), "{refused}");
     // The first has not noticed.
     assert_eq!(first.residue().await.unwrap(), [""; 0]);
     first.bye().await.unwrap();
     let (second, mut child) = serve(state.path(), "run \"mine\" of bob").await.unwrap();
     second.bye().await.unwrap();
     timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
-    assert!(!state.path().join("controller").exists());
+    assert!(!state.path().join("heard").exists());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Whose a node is: the controller that an agent serves, and when it was last heard.
+//! Whether a node is taken: when the controller that an agent serves was last heard.
 //!
 //! An agent notes it beside its lock, at hello and at each heartbeat. An agent of another controller that waits for the lock
 //! reads it. While the first controller is heard, the second is refused and told its name. Once the first was not heard
@@ -17,9 +17,9 @@ use super::pidfd::PidFd;
 use crate::agent::protocol::{CONTROLLER_LEASE, HEARTBEAT_EVERY};
 
 /// The note's name in the state directory.
-const NOTE: &str = "controller";
+const NOTE: &str = "heard";
 /// The note is written over in place, so that a full disk does not make a controller look dead.
-const NOTE_LEN: usize = 1024;
+const NOTE_LEN: usize = 256;
 /// Beats that are heard while somebody waits, before the controller counts as alive: one may have been on its way when its
 /// connection was lost.
 const BEATS: u64 = 2;
@@ -28,7 +28,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
-    controller: String,
     /// The agent that wrote it.
     pid: u32,
     /// How often the controller was heard.
@@ -48,27 +47,24 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Says whose the node is, as long as it lives.
+/// Says that the node is taken, as long as it lives.
 #[derive(Debug)]
 pub struct Presence {
     path: PathBuf,
     file: File,
-    controller: String,
     beats: AtomicU64,
 }
 
 impl Presence {
-    /// Notes the controller in the state directory. The caller holds that directory's lock.
+    /// Notes in the state directory that the controller was heard. The caller holds that directory's lock.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn note(state: &Path, controller: &str) -> io::Result<Self> {
+    pub fn note(state: &Path) -> io::Result<Self> {
         let path = state.join(NOTE);
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        // What a person reads in one line, and what fits.
-        let controller = controller.chars().filter(|c| !c.is_control()).take(200).collect();
-        let presence = Self { path, file, controller, beats: AtomicU64::new(0) };
+        let presence = Self { path, file, beats: AtomicU64::new(0) };
         presence.write()?;
         Ok(presence)
     }
@@ -85,7 +81,6 @@ impl Presence {
 
     fn write(&self) -> io::Result<()> {
         let note = Note {
-            controller: self.controller.clone(),
             pid: std::process::id(),
             beats: self.beats.load(Ordering::Relaxed),
             heard_ms: millis(uptime()?),
@@ -117,27 +112,24 @@ impl<'a> Watch<'a> {
     }
 
     /// Looks once; `holder` is the process that has the lock, as far as is known. Asks an agent to go whose controller was
-    /// not heard for a lease. Returns a clause on the controller if it lives, and whoever waits waits in vain.
-    pub fn look(&mut self, holder: &str) -> Option<String> {
-        let note = fs::read(self.state.join(NOTE)).ok()?;
-        let note: Note = serde_json::from_slice(&note).ok()?;
+    /// not heard for a lease. Returns whether the controller lives, and whoever waits waits in vain.
+    pub fn look(&mut self, holder: &str) -> bool {
+        let note = fs::read(self.state.join(NOTE)).ok();
+        let note = note.and_then(|note| serde_json::from_slice::<Note>(&note).ok());
         // Another one's has nothing to say about who has the lock now.
-        if note.pid.to_string() != holder {
-            return None;
-        }
-        let since = uptime().ok()?.saturating_sub(Duration::from_millis(note.heard_ms));
+        let (Some(note), Ok(now)) = (note.filter(|note| note.pid.to_string() == holder), uptime()) else {
+            return false;
+        };
+        let since = now.saturating_sub(Duration::from_millis(note.heard_ms));
         if since >= CONTROLLER_LEASE {
             self.displace(&note, since);
-            return None;
+            return false;
         }
         match &self.first {
-            Some(first) if first.pid == note.pid && note.beats >= first.beats + BEATS => {
-                Some(note.controller)
-            }
-            Some(first) if first.pid == note.pid => None,
+            Some(first) if first.pid == note.pid => note.beats >= first.beats + BEATS,
             _ => {
                 self.first = Some(note);
-                None
+                false
             }
         }
     }
@@ -152,13 +144,7 @@ impl<'a> Watch<'a> {
         }
         let signal = match self.asked {
             None => {
-                let (controller, since) = (&note.controller, since.as_secs());
-                tracing::warn!(
-                    event = "taking over",
-                    controller,
-                    since,
-                    "it was not heard; its agent has to go"
-                );
+                tracing::warn!(event = "taking over", pid, silent_s = since.as_secs());
                 self.asked = Some(Instant::now());
                 libc::SIGTERM
             }
@@ -196,17 +182,17 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let lock = state.path().join("lock");
         let me = std::process::id().to_string();
-        let presence = Presence::note(state.path(), "the first\n").unwrap();
+        let presence = Presence::note(state.path()).unwrap();
         let mut watch = Watch::new(state.path(), &lock);
-        assert_eq!(watch.look(&me), None, "nothing was heard since");
+        assert!(!watch.look(&me), "nothing was heard since");
         presence.heard();
-        assert_eq!(watch.look(&me), None, "that one may have been on its way");
+        assert!(!watch.look(&me), "that one may have been on its way");
         presence.heard();
-        assert_eq!(watch.look("1"), None, "another process has the lock");
-        assert_eq!(watch.look(&me).as_deref(), Some("the first"));
+        assert!(!watch.look("1"), "another process has the lock");
+        assert!(watch.look(&me));
         drop(presence);
         assert!(!state.path().join(NOTE).exists());
-        assert_eq!(Watch::new(state.path(), &lock).look(&me), None);
+        assert!(!Watch::new(state.path(), &lock).look(&me));
     }
 
     #[test]
@@ -216,11 +202,11 @@ mod tests {
         let mut bystander =
             std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         // A note as old as the machine, of a process that has this number by chance.
-        let note = Note { controller: "x".into(), pid: bystander.id(), beats: 3, heard_ms: 0 };
+        let note = Note { pid: bystander.id(), beats: 3, heard_ms: 0 };
         fs::write(state.path().join(NOTE), serde_json::to_vec(&note).unwrap()).unwrap();
         fs::write(&lock, "").unwrap();
         let mut watch = Watch::new(state.path(), &lock);
-        assert_eq!(watch.look(&bystander.id().to_string()), None);
+        assert!(!watch.look(&bystander.id().to_string()));
         assert!(watch.asked.is_none() && bystander.try_wait().unwrap().is_none());
         drop(bystander.stdin.take());
         bystander.wait().unwrap();

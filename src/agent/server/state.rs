@@ -2,10 +2,12 @@
 //!
 //! Whoever makes or undoes faults holds that lock: an agent as long as it lives, a watchdog while it heals, `schism heal`.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,13 +20,15 @@ use super::presence::{Presence, Watch};
 
 /// How long an agent waits for an earlier one on the same directory to heal and go.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// A longer note in the lock is not ours.
+const NOTE_LEN_MAX: usize = 1024;
 
 /// An open state directory. Nobody else has it open.
 #[derive(Debug)]
 pub struct State {
     directory: PathBuf,
     owner: String,
-    _lock: Flock<File>,
+    lock: Mutex<Flock<File>>,
 }
 
 /// A kind of record, a directory of its own.
@@ -56,12 +60,12 @@ impl State {
     pub fn open(directory: &Path) -> Result<Self, String> {
         match Self::open_within(directory, LOCK_PATIENCE)? {
             Ok(state) => Ok(state),
-            Err(InUse { pid, controller: Some(controller) }) => Err(format!(
-                "another run uses this node: {controller} (its agent is process {pid}). Wait until it ends, or stop it"
+            Err(in_use) if in_use.lives => Err(format!(
+                "{in_use} uses {}: another run uses this node. Wait until it ends, or stop it",
+                directory.display()
             )),
-            Err(InUse { pid, controller: None }) => Err(format!(
-                "another agent (process {pid}) uses {} and did not go within {} s: another run uses this node. Wait for it, \
-                 or end that process",
+            Err(in_use) => Err(format!(
+                "{in_use} uses {} and did not go within {} s: another run uses this node. Wait for it, or end that process",
                 directory.display(),
                 LOCK_PATIENCE.as_secs()
             )),
@@ -102,23 +106,29 @@ impl State {
                 Ok(lock) => lock,
                 Err(in_use) => return Ok(Err(in_use)),
             };
-        let me = std::process::id().to_string();
-        let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
-        note.map_err(|error| failed(&path, error))?;
+        note(&mut lock, "").map_err(|error| failed(&path, error))?;
         // What is in a directory is as durable as the directory's own name.
         for path in [directory, directory.parent().unwrap_or(directory)] {
             File::open(path).and_then(|above| above.sync_all()).map_err(|error| failed(path, error))?;
         }
         let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
-        Ok(Ok(Self { directory: directory.to_owned(), owner, _lock: lock }))
+        Ok(Ok(Self { directory: directory.to_owned(), owner, lock: Mutex::new(lock) }))
     }
 
-    /// Notes whose this node is from now on, for as long as the note lives.
+    /// Says whose agent this is, for whoever is kept out.
+    pub fn used_by(&self, controller: &str) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = note(&mut lock, controller) {
+            tracing::warn!(%error, "others will not know whose agent this is");
+        }
+    }
+
+    /// Notes when the controller is heard, for as long as the note lives.
     ///
     /// # Errors
     /// A sentence.
-    pub fn claim(&self, controller: &str) -> Result<Presence, String> {
-        Presence::note(&self.directory, controller)
+    pub fn claim(&self) -> Result<Presence, String> {
+        Presence::note(&self.directory)
             .map_err(|error| format!("the state directory cannot be used: {error}"))
     }
 
@@ -198,6 +208,13 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     })
 }
 
+/// Writes who has the lock, and for whom.
+fn note(lock: &mut File, controller: &str) -> io::Result<()> {
+    let controller: String = controller.chars().filter(|letter| !letter.is_control()).take(100).collect();
+    lock.set_len(0)?;
+    lock.write_all_at(format!("{}\n{controller}", std::process::id()).as_bytes(), 0)
+}
+
 /// Whether the journal of this state directory names no fault. Needs no lock, and makes nothing: a directory that is not
 /// there names none either.
 ///
@@ -220,10 +237,21 @@ pub fn journal_is_empty(directory: &Path) -> io::Result<bool> {
 /// Somebody else has the state directory open.
 #[derive(Debug)]
 pub struct InUse {
-    /// Who, as far as it is known.
-    pub pid: String,
-    /// The controller that it serves, where that was heard while we waited.
-    pub controller: Option<String>,
+    /// The process, as far as it is known.
+    pid: String,
+    /// For whom, if anybody has said.
+    controller: Option<String>,
+    /// Whether that controller was heard while we waited.
+    lives: bool,
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.controller {
+            Some(controller) => write!(f, "the agent of {controller} (process {})", self.pid),
+            None => write!(f, "another agent (process {})", self.pid),
+        }
+    }
 }
 
 /// Waits for the lock: an agent that lost its controller heals first and goes then. Gives up at once where the one that has
@@ -236,14 +264,16 @@ fn lock(mut file: File, patience: Duration, mut watch: Watch<'_>) -> io::Result<
             Err((back, Errno::EWOULDBLOCK)) => back,
             Err((_, error)) => return Err(error.into()),
         };
-        let mut pid = [0; 20];
+        let mut note = [0; NOTE_LEN_MAX];
         // Empty where it cannot be read: then nobody is known to have it.
-        let length = file.read_at(&mut pid, 0).unwrap_or_default();
-        let pid = String::from_utf8_lossy(&pid[..length]).trim().to_owned();
+        let length = file.read_at(&mut note, 0).unwrap_or_default();
+        let note = String::from_utf8_lossy(&note[..length]);
+        let (pid, controller) = note.split_once('\n').unwrap_or((&note, ""));
         // Whoever does not wait does not ask anybody to go either.
-        let controller = if patience.is_zero() { None } else { watch.look(&pid) };
-        if controller.is_some() || Instant::now() >= end {
-            return Ok(Err(InUse { pid, controller }));
+        let lives = !patience.is_zero() && watch.look(pid);
+        if lives || Instant::now() >= end {
+            let controller = (!controller.is_empty()).then(|| controller.to_owned());
+            return Ok(Err(InUse { pid: pid.to_owned(), controller, lives }));
         }
         // The lock can be awaited only without a bound, so it is asked for again and again.
         std::thread::sleep(Duration::from_millis(20));
@@ -303,6 +333,26 @@ mod tests {
         state.remove(Shelf::Journal, "b").unwrap();
         state.remove(Shelf::Journal, "b").unwrap();
         assert_eq!(state.all::<i32>(Shelf::Journal).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn says_who_keeps_others_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let me = std::process::id();
+        for (controller, said) in [
+            (None, format!("another agent (process {me})")),
+            (Some("a run that is\ncalled so"), format!("the agent of a run that iscalled so (process {me})")),
+            (Some("me"), format!("the agent of me (process {me})")),
+        ] {
+            if let Some(controller) = controller {
+                state.used_by(controller);
+            }
+            let in_use = State::open_now(directory.path()).unwrap().unwrap_err();
+            assert_eq!(in_use.to_string(), said);
+        }
+        drop(state);
+        State::open_now(directory.path()).unwrap().unwrap();
     }
 
     #[test]

@@ -100,7 +100,6 @@ pub async fn serve(
         }
     };
     let session = Arc::new(Session {
-        owner: state.owner().to_owned(),
         state,
         presence: OnceLock::new(),
         supervisor,
@@ -202,9 +201,8 @@ fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
 }
 
 struct Session {
-    owner: String,
     state: Arc<State>,
-    /// Whose this node is, once that is known.
+    /// Says that this node is taken, once a controller has said hello.
     presence: OnceLock<Arc<Presence>>,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
@@ -252,12 +250,11 @@ impl Session {
         match request {
             Request::Hello { version: VERSION, controller, node } => {
                 tracing::info!(event = "hello", controller, node, ?healed);
-                match self.state.claim(&controller) {
+                self.state.used_by(&controller);
+                match self.state.claim() {
                     Ok(presence) => drop(self.presence.set(Arc::new(presence))),
                     // A full disk must not keep a controller from healing what is on this node.
-                    Err(reason) => {
-                        tracing::warn!(%reason, "other controllers will not know whose this node is")
-                    }
+                    Err(reason) => tracing::warn!(%reason, "others will not know whether this node is taken"),
                 }
                 let hello = Response::Hello { version: VERSION, pid: std::process::id(), healed };
                 answer(&self.outbox, id, hello);
@@ -404,7 +401,7 @@ impl Session {
     /// A mark for a command, known as long as it runs.
     fn mark(&self) -> Mark<'_> {
         let number = self.marks_made.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}//{}.{number}", self.owner, std::process::id());
+        let text = format!("{}//{}.{number}", self.state.owner(), std::process::id());
         self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(number, text.clone());
         Mark { session: self, number, text }
     }
