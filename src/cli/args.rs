@@ -180,6 +180,9 @@ pub struct Run {
     /// follow as always
     #[arg(long)]
     pub stop_on_violation: bool,
+    /// Print what the run would do, with every command of every fault, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// No progress while running; the verdict is printed all the same
     #[arg(long, short)]
     pub quiet: bool,

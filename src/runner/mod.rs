@@ -27,6 +27,8 @@ mod load;
 mod roles;
 mod system;
 
+pub use faults::LEASE;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -31,8 +31,8 @@ use crate::node::{Evidence, FaultError, Host, Mechanism, Peer};
 
 /// Our table, in the `inet` family.
 pub const TABLE: &str = "schism";
-const CHAIN: &str = "input";
-const PRIORITY: i32 = -10;
+pub(super) const CHAIN: &str = "input";
+pub(super) const PRIORITY: i32 = -10;
 /// How often a removal is tried again when somebody else removes the same at the same time.
 const REMOVALS_MAX: usize = 5;
 /// The first Linux with counters at the elements of a set.
@@ -68,6 +68,22 @@ impl DropFrom {
         let tag = format!("{:016x}", hash.0);
         let exempt_ports = exempt_ports.to_vec();
         Self { peers: peers.to_vec(), exempt_ports, comment: format!("schism {tag} {id}"), tag }
+    }
+
+    /// The sets whose elements are dropped, with the addresses in them.
+    pub(super) fn drops(&self) -> Vec<(Key, String, Vec<IpAddr>)> {
+        let addresses = |key: Key| {
+            let mut found: Vec<IpAddr> = self
+                .peers
+                .iter()
+                .map(|peer| peer.address)
+                .filter(|address| wire(*address).0 == key)
+                .collect();
+            found.sort();
+            found.dedup();
+            found
+        };
+        self.sets().into_iter().map(|sets| (sets.key, sets.drop, addresses(sets.key))).collect()
     }
 
     fn sets(&self) -> Vec<Sets> {

@@ -3,6 +3,7 @@
 //! Mechanisms block: the agent runs them on threads of their own. They act on the network namespace and the processes of
 //! whoever calls them, and must not know the cluster, the plan or the controller.
 
+mod commands;
 mod drop_from;
 mod kernel;
 mod kill;
@@ -18,6 +19,7 @@ use std::io;
 
 use crate::node::{Mechanism, NodeFault};
 
+pub use commands::{Commands, commands};
 pub use drop_from::TABLE;
 
 /// The mechanism of `fault`.
