@@ -1,10 +1,13 @@
 //! Test files, good and bad: what is accepted, and what is said about the rest.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use schism::plan::{self, Plan};
 use schism::spec::{self, Problems};
 use schism::system::{self, LoadError};
+
+use crate::support::{Place, short_test};
 
 fn examples() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -552,4 +555,27 @@ mod never_panics {
             _ = spec::parse(Path::new("x.yaml"), GOOD.to_owned(), &[option]);
         }
     }
+}
+
+#[test]
+fn a_dry_run_prints_every_command_and_touches_nothing() {
+    let place = Place::new();
+    let nemesis = "nemesis: { timeline: [
+        { at: 1s, for: 2s, fault: { partition: { shape: { cut: { from: [n1], to: [n2] } } } } },
+        { at: 4s, for: 1s, fault: { kill: { targets: n3 } } },
+        { at: 6s, for: 1s, fault: { pause: { targets: n1 } } } ] }";
+    place.file("test.yaml", &short_test(nemesis));
+    let before: Vec<_> =
+        fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let said = place.schism(&["run", "test.yaml", "--dry-run", "--set", "time-limit=10s"]).expect(0).stdout;
+    for part in [
+        "partition-1: one way: drop what n1 sends to n2\n  at 1.000 s\n    n2  nft add table inet schism\n",
+        "{ 10.83.0.1 timeout 10000ms }",
+        "kill-1: kill n3\n  at 4.000 s\n    n3  kill -KILL $(processes of demo)\n  at 5.000 s\n    n3  schism demo-node --name n3 ",
+        "pause-1: pause n1\n  at 6.000 s\n    n1  kill -STOP $(processes of demo)\n  at 7.000 s\n    n1  kill -CONT $(processes of demo)\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    let after: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(before, after);
 }

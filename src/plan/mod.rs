@@ -5,6 +5,7 @@
 //! to a person. Nothing here touches a node, looks for a binary or knows how a fault is made.
 
 mod cluster;
+mod commands;
 mod print;
 mod resolve;
 

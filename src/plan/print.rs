@@ -202,7 +202,7 @@ fn request(http: &HttpSetup) -> String {
 }
 
 /// As a shell would take it.
-fn command_line(command: &Command) -> String {
+pub(super) fn command_line(command: &Command) -> String {
     let env = command.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
     env.chain(command.argv.iter().map(|argument| quoted(argument))).collect::<Vec<_>>().join(" ")
 }
@@ -224,7 +224,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 /// To the millisecond: nobody reads on.
-fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     let millis = Span::millis(nanos / 1_000_000).nanos() / 1_000_000;
     format!("{}.{:03} s", millis / 1000, millis % 1000)
 }

@@ -20,7 +20,7 @@ use super::roles::RoleWatch;
 use crate::scheduler::NemesisExecutor;
 
 /// A fault's lease on the node. The controller's heartbeat renews it every two seconds.
-const LEASE: Duration = Duration::from_secs(10);
+pub const LEASE: Duration = Duration::from_secs(10);
 /// How long a fault has to show that it bites.
 const BITE_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long healing has to show.

@@ -64,7 +64,7 @@ impl Fleet {
         let fleet = Arc::new(Self {
             slots: transport.nodes().iter().map(|_| Mutex::new(None)).collect(),
             transport,
-            controller: controller.to_owned(),
+            controller: introduction(controller),
             events,
             lost: CancellationToken::new(),
             why_lost: OnceLock::new(),
@@ -220,6 +220,14 @@ impl Fleet {
             }
         }
     }
+}
+
+/// How a controller introduces itself to nodes: somebody else who finds them taken has to know whom to ask.
+fn introduction(run: &str) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::getuid().to_string(), |user| user.name);
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("run \"{run}\" of {user} on {}, process {}", host.display(), std::process::id())
 }
 
 /// The last `lines` lines of a text.

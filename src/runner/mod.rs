@@ -10,12 +10,14 @@
 //! | `system` | the system under test: start, health, stop, logs |
 //! | `roles`, `ask` | who leads; one question to a node |
 //! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
+//! | `collect` | what is kept of each node: logs, configuration, versions |
 //! | `load` | generator, clients and nemesis through the scheduler |
 //! | `conclude` | checkers, verdict, report; also for crashed runs |
 //! | `live_check` | judges the history while it grows, on a thread of its own |
 //! | `live`, `interrupt` | the status line; Ctrl-C |
 
 mod ask;
+mod collect;
 pub mod conclude;
 mod faults;
 mod fleet;
@@ -26,6 +28,8 @@ mod load;
 mod provision;
 mod roles;
 mod system;
+
+pub use faults::LEASE;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -291,7 +295,7 @@ impl<'a> Run<'a> {
         }
         self.live.phase("collecting");
         let begun = Instant::now();
-        for missing in system::fetch_logs(&nodes.fleet, &nodes.setups, &self.dir).await {
+        for missing in collect::collect(&nodes.fleet, &nodes.setups, &self.dir).await {
             // A log that is missing does not change what the history says.
             tracing::warn!(event = "not collected", %missing);
         }

@@ -221,36 +221,3 @@ pub async fn remove_files(fleet: &Arc<Fleet>, setups: &Arc<Vec<NodeSetup>>) -> V
     });
     removed.await.into_iter().filter_map(Result::err).collect()
 }
-
-/// Copies the logs of every node into the run directory. Returns what could not be fetched: named, never fatal.
-pub async fn fetch_logs(
-    fleet: &Arc<Fleet>,
-    setups: &Arc<Vec<NodeSetup>>,
-    run: &crate::store::RunDir,
-) -> Vec<String> {
-    let setups = Arc::clone(setups);
-    let run = run.clone();
-    let fetched = fleet.each(move |fleet, node| {
-        let setup = setups[node].clone();
-        let run = run.clone();
-        async move {
-            let mut missing = Vec::new();
-            let dir = match run.node(&setup.node) {
-                Ok(dir) => dir,
-                Err(error) => return vec![error.to_string()],
-            };
-            let agent = match fleet.agent(node).await {
-                Ok(agent) => agent,
-                Err(error) => return vec![error.to_string()],
-            };
-            for process in &setup.processes {
-                let name = process.log.rsplit('/').next().unwrap_or(&process.name);
-                if let Err(error) = agent.fetch_file(&process.log, &dir.join(name)).await {
-                    missing.push(format!("log {} of {}: {error}", process.log, setup.node));
-                }
-            }
-            missing
-        }
-    });
-    fetched.await.concat()
-}

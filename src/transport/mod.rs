@@ -12,6 +12,10 @@ use std::time::Duration;
 use schism_workloads::{BoxFuture, Dialer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+/// The file that marks a host as disposable: whoever made it has said that faults may happen there. Nodes of a local
+/// cluster have it.
+pub const DISPOSABLE: &str = "/etc/schism-disposable";
+
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {

@@ -111,6 +111,18 @@ impl Mechanism for Kill {
             thread::sleep(Duration::from_millis(1));
         }
         self.victims.clear();
+        // Who was killed while it killed may have left some of them, stopped first: what lives on of them is no running
+        // process, and would keep it from being started.
+        while process::alive(host, &self.process).into_iter().any(|pid| process::state(pid) == State::Stopped)
+        {
+            if Instant::now() >= deadline {
+                return Err(Self::failed("heal", "what it stopped to kill does not die"));
+            }
+            for pid in process::alive(host, &self.process) {
+                process::signal(pid, Signal::SIGKILL).map_err(|reason| Self::failed("heal", reason))?;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         host.hold_down(&self.process, false);
         host.start(&self.process)
     }

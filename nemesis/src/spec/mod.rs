@@ -40,6 +40,11 @@ pub struct NemesisSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub overlap: Option<u32>,
+    /// How many nodes may be down, that is killed or paused, at once: `minority`, `majority`, `all` or a number. Whoever wants
+    /// to see a majority fail has to say so. Default: minority, and 1 where a minority is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"majority")]
+    pub max_down: Option<Target>,
     /// Time at the start of the run without a fault. Default: half of `every`, at most 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,

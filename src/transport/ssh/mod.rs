@@ -38,7 +38,6 @@ use schism_workloads::{BoxFuture, Dialer};
 use tokio::sync::Semaphore;
 
 pub use self::binary::AGENTS_VARIABLE;
-pub use self::node::MARKER;
 pub use self::secret::{PASSPHRASE_VARIABLE, PASSWORD_VARIABLE, SUDO_VARIABLE, Secret, Secrets};
 
 use self::binary::Binary;
@@ -256,7 +255,7 @@ pub struct CommandOutput {
 }
 
 impl SshNodes {
-    /// The nodes without the marker of hosts on which faults may be made ([`MARKER`]).
+    /// The nodes without the marker of hosts on which faults may be made ([`super::DISPOSABLE`]).
     pub fn unmarked(&self) -> &[Arc<str>] {
         &self.unmarked
     }

@@ -19,7 +19,7 @@ use super::resolve::Wishes;
 use super::secret::Keyring;
 use super::upload;
 use crate::spec::SshHost;
-use crate::transport::AgentPipe;
+use crate::transport::{AgentPipe, DISPOSABLE};
 
 /// Commands at a time on one connection, the agent included. OpenSSH lets 10 be open (MaxSessions), and closes them a little later
 /// than it says.
@@ -28,8 +28,6 @@ const COMMANDS_MAX: usize = 6;
 const LOOK_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes on their way between the agent's pipe and its channel.
 const PIPE_LEN: usize = 64 << 10;
-/// The marker of a host on which faults may be made.
-pub const MARKER: &str = "/etc/schism-disposable";
 
 /// What is the same for all nodes.
 pub(super) struct Common {
@@ -301,7 +299,7 @@ exit 0
 "#;
 
 async fn look(link: &Link, keyring: &Keyring, address: Option<IpAddr>) -> Result<Facts, Failure> {
-    let script = QUESTIONS.replace("MARKER", MARKER);
+    let script = QUESTIONS.replace("MARKER", DISPOSABLE);
     let asked = now();
     let what = (Rights::Login, Step::Look);
     let output = link.run(keyring, what, &["/bin/sh", "-s"], script.as_bytes(), LOOK_PATIENCE).await?;
