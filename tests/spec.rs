@@ -579,3 +579,84 @@ fn a_dry_run_prints_every_command_and_touches_nothing() {
     let after: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(before, after);
 }
+
+mod over_ssh {
+    use schism::spec::{Cluster, SshHosts};
+
+    use super::*;
+
+    /// The plan of the demo on these hosts, with a hosts file beside the test.
+    fn planned(cluster: &str, hosts_file: &str) -> Result<plan::Plan, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.yaml");
+        let text =
+            format!("system: demo\ncluster: {{ ssh: {cluster} }}\nworkload: {{ register: {{}} }}\nseed: 1\n");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(directory.path().join("hosts.txt"), hosts_file).unwrap();
+        let (test, source, system) = plan::prepare(&path, &[]).map_err(|problems| problems.to_string())?;
+        plan::resolve(&test, &source, &system, 1).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn addresses_that_are_found_later_have_something_that_stands_for_them() {
+        let plan = planned("{ hosts: [n1, me@10.0.0.3:2222, { host: n3, name: c, address: 10.0.0.7 }] }", "")
+            .unwrap();
+        let nodes: Vec<String> =
+            plan.cluster.nodes.iter().map(|node| format!("{} {}", node.name, node.address)).collect();
+        assert_eq!(nodes, ["n1 192.0.2.1", "10.0.0.3 10.0.0.3", "c 10.0.0.7"]);
+        let printed = plan.print();
+        assert!(
+            printed.contains("n1 is n1, its address is found when the run begins; 192.0.2.1"),
+            "{printed}"
+        );
+        assert!(printed.contains("10.0.0.3 is me@10.0.0.3:2222, 10.0.0.3"), "{printed}");
+        let found = ["10.1.0.1", "10.0.0.3", "10.0.0.7"].map(|address| address.parse().unwrap());
+        let plan = plan.with_addresses(&found).unwrap();
+        let json = String::from_utf8(plan.to_json()).unwrap();
+        assert!(
+            json.contains("10.1.0.1") && !json.contains("192.0.2."),
+            "nothing stands for anything any more: {json}"
+        );
+        assert_eq!(serde_json::from_str::<plan::Plan>(&json).unwrap(), plan);
+    }
+
+    #[test]
+    fn hosts_come_from_a_file_too() {
+        let plan = planned(
+            "{ hosts: { file: hosts.txt }, key: id, config: ssh/config }",
+            "# ours\nn1\n\nme@n2:7 name=b address=10.0.0.2\n",
+        )
+        .unwrap();
+        let Cluster::Ssh(ssh) = &plan.cluster.kind else { panic!("{:?}", plan.cluster.kind) };
+        let SshHosts::List(hosts) = &ssh.hosts else { panic!("{:?}", ssh.hosts) };
+        assert_eq!(hosts.iter().map(|host| host.node()).collect::<Vec<_>>(), ["n1", "b"]);
+        // Relative to the test file, wherever we are.
+        for path in [&ssh.key, &ssh.config] {
+            assert!(Path::new(path.as_ref().unwrap()).is_absolute(), "{path:?}");
+        }
+        let error = planned("{ hosts: { file: hosts.txt } }", "n1\nn2 adress=1\n").unwrap_err();
+        assert!(error.contains("hosts.txt:2:1: `adress=1` is neither"), "{error}");
+        let error = planned("{ hosts: { file: none.txt } }", "").unwrap_err();
+        assert!(error.contains("test.yaml:2:") && error.contains("none.txt"), "{error}");
+        let error = planned("{ hosts: { file: hosts.txt } }", "# nobody\n").unwrap_err();
+        assert!(error.contains("from 1 to 100 hosts, not 0"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_hosts_is_said_where_it_stands() {
+        for (cluster, expected) in [
+            ("{ hosts: [n1, n1] }", "two hosts are called `n1`"),
+            ("{ hosts: [] }", "must not be empty"),
+            ("{ hosts: [\"-oProxyCommand=x\"] }", "is no host"),
+            ("{ hosts: [{ host: n1, adress: 10.0.0.1 }] }", "did you mean `address`?"),
+            ("{ hosts: [{ host: n1, address: here }] }", "IP address"),
+            ("{ hosts: [n1], reach: directly }", "did you mean `direct`?"),
+            ("{ hosts: [n1], host-keys: no }", "host-keys"),
+            ("{ hosts: [n1], port: 0 }", "port"),
+            ("{ host: [n1] }", "did you mean `hosts`?"),
+        ] {
+            let error = planned(cluster, "").unwrap_err();
+            assert!(error.contains(expected) && error.contains("test.yaml:2:"), "{cluster}: {error}");
+        }
+    }
+}

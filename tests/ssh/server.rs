@@ -105,7 +105,7 @@ impl Server {
 
     pub fn with(wanted: Wanted) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        assert!(Path::new(SSHD).exists(), "install openssh-server: ./test does so");
+        assert!(Path::new(SSHD).exists(), "{SSHD} is missing: apt-get install openssh-server");
         // Where a server of root's keeps its privileges apart; Debian makes it when its own server starts.
         if is_root() {
             fs::create_dir_all("/run/sshd").unwrap();

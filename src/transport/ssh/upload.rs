@@ -15,7 +15,7 @@ const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Finds the executable, or a directory for it: `$1` is its name, `$2` its SHA-256, `$3` its length in KiB; then the directories.
 /// A directory has to be ours, since the executable may run as root. Whether a file system lets programs be started shows only
-/// when one is. Says `have DIRECTORY`, `use DIRECTORY`, and for every other `not DIRECTORY: why`.
+/// when one is. Says `have DIRECTORY`, `broken DIRECTORY: why` of one that does not run there, `use DIRECTORY`, and for every other `not DIRECTORY: why`.
 const FIND: &str = r#"
 name=$1 hash=$2 need=$3
 shift 3
@@ -30,7 +30,7 @@ for dir do
   why=$("$probe" 2>&1) || { rm -f "$probe"; echo "not $dir: programs cannot be started there (noexec?): $why"; continue; }
   rm -f "$probe"
   if [ -f "$dir/$name" ] && [ "$(sha256sum < "$dir/$name" | cut -c 1-64)" = "$hash" ]; then
-    echo "have $dir"
+    why=$("$dir/$name" --version 2>&1 > /dev/null) && echo "have $dir" || echo "broken $dir: $why"
     exit 0
   fi
   free=$(df -Pk "$dir" 2>/dev/null | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
@@ -73,8 +73,10 @@ pub(super) async fn provide(
         let said =
             |word: &str| output.stdout.lines().find_map(|line| line.strip_prefix(word).map(str::to_owned));
         if let Some(directory) = said("have ") {
-            let path = format!("{directory}/{name}");
-            return try_it(link, keyring, rights, &path, machine).await.map(|()| path);
+            return Ok(format!("{directory}/{name}"));
+        }
+        if let Some(why) = said("broken ") {
+            return Err(does_not_run(&shown(&why), machine));
         }
         let Some(directory) = said("use ") else {
             return Err(nowhere(&refused, &output.complaint()));
@@ -132,13 +134,13 @@ async fn try_it(
     if output.code == Some(0) {
         return Ok(());
     }
-    let what = format!(
-        "{path} does not run there ({} with {}): {}",
-        machine.machine,
-        machine.libc,
-        output.complaint()
-    );
-    Err(Failure::new(Step::AgentStart, what, build_advice(&machine.machine)))
+    Err(does_not_run(&format!("{path}: {}", output.complaint()), machine))
+}
+
+fn does_not_run(why: &str, machine: &Machine) -> Failure {
+    let what =
+        format!("the executable does not run there ({} with {}): {why}", machine.machine, machine.libc);
+    Failure::new(Step::AgentStart, what, build_advice(&machine.machine))
 }
 
 /// No directory will do.
