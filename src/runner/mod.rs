@@ -10,12 +10,14 @@
 //! | `roles`, `ask` | who leads; one question to a node |
 //! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
 //! | `collect` | what is kept of each node: logs, configuration, versions |
+//! | `capture` | recording packets while faults are in force |
 //! | `load` | generator, clients and nemesis through the scheduler |
 //! | `conclude` | checkers, verdict, report; also for crashed runs |
 //! | `live_check` | judges the history while it grows, on a thread of its own |
 //! | `live`, `interrupt` | the status line; Ctrl-C |
 
 mod ask;
+mod capture;
 mod collect;
 pub mod conclude;
 mod faults;
@@ -43,6 +45,7 @@ use crate::transport::local::{self, LocalOptions};
 use crate::transport::{Transport, TransportError};
 use crate::verdict::Verdict;
 use crate::verdict::agreement::Watched;
+use capture::Capture;
 use conclude::Known;
 use faults::Faults;
 use fleet::{Fleet, NodeEvent};
@@ -282,8 +285,10 @@ impl<'a> Run<'a> {
         let watch = roles.as_ref().map(|roles| roles.watch());
         let process = nodes.setups.first().and_then(|setup| setup.processes.first());
         let process = process.map(|process| process.name.clone()).unwrap_or_default();
-        let faults =
-            Faults::new(Arc::clone(&nodes.fleet), &self.plan.faults, roles, &process, self.live.clone());
+        let capture =
+            self.plan.capture.then(|| Capture::new(Arc::clone(&nodes.fleet), Arc::clone(&nodes.setups)));
+        let (fleet, live) = (Arc::clone(&nodes.fleet), self.live.clone());
+        let faults = Faults::new(fleet, &self.plan.faults, roles, &process, live, capture);
         let listener = nodes.listen(&faults);
         let load = match load::Load::new(self.plan, nodes, &faults, &self.live, &self.dir) {
             Ok(load) => load,
