@@ -76,3 +76,54 @@ fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     found
 }
+
+/// The packets of a pcap file of this machine's byte order: who sent each to whom, where it is IPv4.
+fn packets(file: &[u8]) -> Vec<([u8; 4], [u8; 4])> {
+    assert_eq!(file[..4], 0xa1b2_c3d4_u32.to_ne_bytes(), "the magic number");
+    assert_eq!(file[20..24], 113_u32.to_ne_bytes(), "the kind of link");
+    let mut found = Vec::new();
+    let mut rest = &file[24..];
+    while !rest.is_empty() {
+        let number = |at: usize| u32::from_ne_bytes(rest[at..at + 4].try_into().unwrap()) as usize;
+        let (kept, whole) = (number(8), number(12));
+        assert!(kept <= whole && kept <= 272, "{kept} of {whole}");
+        let packet = &rest[16..16 + kept];
+        if packet[14..16] == [8, 0] {
+            let address = |at: usize| packet[16 + at..16 + at + 4].try_into().unwrap();
+            found.push((address(12), address(16)));
+        }
+        rest = &rest[16 + kept..];
+    }
+    found
+}
+
+#[test]
+fn packets_are_recorded_while_a_fault_is_in_force() {
+    let cut = "{ at: 200ms, for: 400ms, fault: { partition: { shape: { cut: { from: [n1], to: [n2] } } } } }";
+    let pause = "{ at: 700ms, for: 200ms, fault: { pause: { targets: n3 } } }";
+    let place = Place::new();
+    place
+        .file("test.yaml", &short_test(&format!("nemesis: {{ capture: true, timeline: [{cut}, {pause}] }}")));
+    start(&place, &[]).finish(PATIENCE).expect(0);
+    let log = fs::read_to_string(place.latest().join("schism.log")).unwrap();
+    assert!(!log.contains("not captured"), "{log}");
+    for node in 1..=3_u8 {
+        let faults = place.latest().join(format!("nodes/n{node}/faults"));
+        let own = [10, 83, 0, node];
+        for name in ["partition-1.pcap", "pause-1.pcap"] {
+            let file = fs::read(faults.join(name)).unwrap();
+            let packets = packets(&file);
+            assert!(
+                packets.iter().any(|(from, _)| *from == own),
+                "n{node} sent nothing: {name}, {} bytes",
+                file.len()
+            );
+            // No others' but what is for everybody.
+            let strange = packets.iter().find(|(from, to)| *from != own && *to != own && to[0] < 224);
+            assert_eq!(strange, None, "n{node}: {name}");
+        }
+    }
+    // What is dropped on arrival is seen all the same.
+    let cut = packets(&fs::read(place.latest().join("nodes/n2/faults/partition-1.pcap")).unwrap());
+    assert!(cut.contains(&([10, 83, 0, 1], [10, 83, 0, 2])), "{cut:?}");
+}

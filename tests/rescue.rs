@@ -43,13 +43,14 @@ fn sshd() {
         let (from, to) = (stream.peer_addr().unwrap(), stream.local_addr().unwrap());
         let connection = format!("{} {} {} {}", from.ip(), from.port(), to.ip(), to.port());
         // `sudo` keeps the variable from the agent; the shell before it has it.
-        Command::new("sh")
+        let mut agent = Command::new("sh")
             .args(["-c", &format!("env -u SSH_CONNECTION {SCHISM} agent; true")])
             .env("SSH_CONNECTION", connection)
             .stdin(OwnedFd::from(stream.try_clone().unwrap()))
             .stdout(Stdio::from(OwnedFd::from(stream)))
             .spawn()
             .unwrap();
+        std::thread::spawn(move || agent.wait());
     }
 }
 

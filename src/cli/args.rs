@@ -79,6 +79,12 @@ pub enum Command {
         #[arg(long)]
         agent: i32,
     },
+    /// Records the packets of a node; the agent starts it
+    #[command(hide = true, name = crate::agent::capture::COMMAND)]
+    Capture {
+        /// The pcap file
+        path: PathBuf,
+    },
     /// A node of the built-in demo system
     #[command(hide = true)]
     DemoNode(crate::demo::Args),

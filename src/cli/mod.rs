@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
         }
         Command::Agent { state } => nodes::agent(state),
         Command::Watchdog { state, agent } => nodes::watchdog(state, agent),
+        Command::Capture { path } => crate::agent::capture::main(&path),
         Command::DemoNode(arguments) => nodes::demo(arguments),
         Command::ClusterInit => nodes::cluster_init(),
         Command::Nodes { command } => standing::main(&command),

@@ -54,6 +54,9 @@ pub struct Plan {
     pub settle: Span,
     /// The faults.
     pub faults: Timeline,
+    /// Whether packets are recorded while faults are in force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capture: bool,
     /// The checkers.
     pub checks: Vec<PlannedCheck>,
     /// What the run must have done before `pass` means anything.

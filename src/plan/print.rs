@@ -139,6 +139,9 @@ impl Plan {
             "faults     {}",
             if faults.is_empty() { "none".to_owned() } else { faults.len().to_string() }
         )?;
+        if self.capture {
+            writeln!(out, "           every node records its packets meanwhile")?;
+        }
         for fault in faults {
             writeln!(
                 out,

@@ -97,6 +97,7 @@ pub fn resolve(test: &Test, source: &Source, system: &System, seed: u64) -> Resu
         time_limit: test.time_limit,
         settle: test.settle,
         faults,
+        capture: test.nemesis.as_ref().is_some_and(|nemesis| nemesis.capture),
         checks: vec![PlannedCheck {
             checker: "linearizable".to_owned(),
             model: "cas-register".to_owned(),

@@ -11,12 +11,14 @@
 //! | `roles`, `ask` | who leads; one question to a node |
 //! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
 //! | `collect` | what is kept of each node: logs, configuration, versions |
+//! | `capture` | recording packets while faults are in force |
 //! | `load` | generator, clients and nemesis through the scheduler |
 //! | `conclude` | checkers, verdict, report; also for crashed runs |
 //! | `live_check` | judges the history while it grows, on a thread of its own |
 //! | `live`, `interrupt` | the status line; Ctrl-C |
 
 mod ask;
+mod capture;
 mod collect;
 pub mod conclude;
 mod faults;
@@ -48,6 +50,7 @@ use crate::transport::local::{self, LocalOptions};
 use crate::transport::ssh::{self, SshOptions};
 use crate::verdict::Verdict;
 use crate::verdict::agreement::Watched;
+use capture::Capture;
 use conclude::Known;
 use faults::Faults;
 use fleet::{Fleet, NodeEvent};
@@ -324,8 +327,10 @@ impl<'a> Run<'a> {
         let watch = roles.as_ref().map(|roles| roles.watch());
         let process = nodes.setups.first().and_then(|setup| setup.processes.first());
         let process = process.map(|process| process.name.clone()).unwrap_or_default();
-        let faults =
-            Faults::new(Arc::clone(&nodes.fleet), &self.plan.faults, roles, &process, self.live.clone());
+        let capture =
+            self.plan.capture.then(|| Capture::new(Arc::clone(&nodes.fleet), Arc::clone(&nodes.setups)));
+        let (fleet, live) = (Arc::clone(&nodes.fleet), self.live.clone());
+        let faults = Faults::new(fleet, &self.plan.faults, roles, &process, live, capture);
         let listener = nodes.listen(&faults);
         let (plan, dir) = (Arc::clone(&self.plan), self.dir.clone());
         let load = match load::Load::new(&plan, nodes, &faults, &self.live, &dir) {

@@ -80,6 +80,38 @@ fn nothing_outlives_its_lease_whatever_dies() {
     );
 }
 
+/// An audit that sees nothing would pass everything.
+#[test]
+fn the_audit_sees_what_nobody_heals() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = tempfile::tempdir().unwrap();
+        let cluster = up(1).await;
+        let plan = Plan { seed: 1, lease: Duration::from_secs(600), strict: false };
+        let scene = Scene { cluster: &cluster, node: 0, socket: place.path().join("n1"), plan };
+        for (fault, trace) in
+            [("drop-from", "nftables rule"), ("pause", "is stopped"), ("kill", "is held down")]
+        {
+            for seed in 0_u64.. {
+                assert!(seed < 100, "no {fault} was ever met");
+                let link = scene.connect(seed).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                // The watchdog first, and so that it cannot heal when the agent dies.
+                scene.on_node("strike stop watchdog").await;
+                let said = scene.on_node("strike kill agent").await;
+                scene.on_node("strike kill watchdog").await;
+                let audited = scene.on_node("audit victim nobody").await;
+                link.close().await;
+                let met = said.lines().any(|line| line.starts_with("in force") && line.contains(fault));
+                if met && audited.contains(&format!("\"{fault}\":")) && audited.contains(trace) {
+                    break;
+                }
+            }
+        }
+        cluster.close().await.unwrap();
+    });
+}
+
 #[derive(Clone, Copy)]
 struct Plan {
     seed: u64,
@@ -126,16 +158,7 @@ impl Tally {
 
 async fn soak_all(points: usize, nodes: usize, plan: Plan) -> Tally {
     let place = tempfile::tempdir().unwrap();
-    let cluster = Arc::new(
-        local::up(LocalOptions {
-            exe: env!("CARGO_BIN_EXE_schism").into(),
-            expose: vec![std::env::current_exe().unwrap()],
-            agent_log_dir: std::env::var_os("SCHISM_SOAK_LOGS").map(PathBuf::from),
-            ..LocalOptions::new(nodes)
-        })
-        .await
-        .unwrap(),
-    );
+    let cluster = Arc::new(up(nodes).await);
     let tally = Arc::new(Mutex::new(Tally::default()));
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = tokio::task::JoinSet::new();
@@ -167,6 +190,16 @@ async fn soak_all(points: usize, nodes: usize, plan: Plan) -> Tally {
     }
     cluster.close().await.unwrap();
     std::mem::take(&mut *tally.lock().unwrap())
+}
+
+async fn up(nodes: usize) -> LocalCluster {
+    let options = LocalOptions {
+        exe: env!("CARGO_BIN_EXE_schism").into(),
+        expose: vec![std::env::current_exe().unwrap()],
+        agent_log_dir: std::env::var_os("SCHISM_SOAK_LOGS").map(PathBuf::from),
+        ..LocalOptions::new(nodes)
+    };
+    local::up(options).await.unwrap()
 }
 
 struct Outcome {
@@ -238,6 +271,10 @@ impl Scene<'_> {
         }
         let (clean_after, failure) = self.audit(kind, begin).await;
         link.close().await;
+        if kind == Kind::StoppedAgent {
+            // It keeps the state directory from the next one.
+            self.on_node("strike kill agent").await;
+        }
         Outcome { had_faults, clean_after, failure }
     }
 

@@ -52,6 +52,8 @@ impl Kind {
         match self {
             // Its agent goes on, and so does the watchdog.
             Self::Connection => "victim",
+            // An agent without faults has nobody who would mind that it is stopped.
+            Self::StoppedAgent => "victim struck",
             Self::Power => "nobody",
             _ => "victim nobody",
         }

@@ -142,8 +142,8 @@ mod tests {
     fn a_file_arrives_whole_and_what_can_shrink_does() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("log");
-        let noise: Vec<u8> =
-            (0..CHUNK_LEN as u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mut random = schism_history::Random::new(1, "noise");
+        let noise: Vec<u8> = (0..CHUNK_LEN).map(|_| random.next_u64() as u8).collect();
         let text = "2026-04-21 leader elected\n".repeat(CHUNK_LEN / 16).into_bytes();
         for (content, shrinks) in [(noise, false), (text, true), (Vec::new(), false)] {
             fs::write(&path, &content).unwrap();

@@ -45,7 +45,7 @@ pub struct Leases {
     mechanisms: Mechanisms,
     events: mpsc::UnboundedSender<Response>,
     /// Heals what this agent can no longer.
-    guard: Guard,
+    guard: Arc<Guard>,
     faults: Mutex<Faults>,
     heartbeat: Mutex<Instant>,
     /// There is a new lease to watch.
@@ -67,7 +67,7 @@ impl Leases {
         supervisor: Arc<Supervisor>,
         mechanisms: Mechanisms,
         events: mpsc::UnboundedSender<Response>,
-        guard: Guard,
+        guard: Arc<Guard>,
     ) -> Result<(Arc<Self>, Vec<String>), String> {
         let mut unreadable = Vec::new();
         let mut faults = Faults::default();
@@ -110,7 +110,9 @@ impl Leases {
             continued: Mutex::default(),
         });
         let before = leases.ids();
+        let feeding = tokio::spawn(Arc::clone(&leases).feed_watchdog());
         leases.undo_all().await;
+        feeding.abort();
         let after = leases.ids();
         healed.extend(before.into_iter().filter(|id| !after.contains(id)));
         if after.is_empty() {

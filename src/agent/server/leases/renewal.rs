@@ -58,8 +58,8 @@ impl Leases {
 
     fn next_expiry(&self) -> Option<Instant> {
         let faults = self.faults();
-        let in_force = faults.leases.values().filter(|lease| *lease.phase() == Phase::InForce);
-        in_force.map(|lease| self.expiry_of(lease)).min()
+        let timed = faults.leases.values().filter(|lease| runs_out(&lease.phase()));
+        timed.map(|lease| self.expiry_of(lease)).min()
     }
 
     fn expire(self: &Arc<Self>) {
@@ -67,7 +67,7 @@ impl Leases {
         let faults = self.faults();
         for lease in faults.leases.values() {
             let mut phase = lease.phase();
-            if *phase == Phase::InForce && self.expiry_of(lease) <= now {
+            if runs_out(&phase) && self.expiry_of(lease) <= now {
                 *phase = Phase::Healing;
                 drop(phase);
                 let (leases, lease) = (Arc::clone(self), Arc::clone(lease));
@@ -102,6 +102,12 @@ impl Leases {
             }
         }
     }
+}
+
+/// Whether a fault in this phase is this agent's to end when its lease does. Also one that was healed and that nobody came to
+/// see gone: whoever healed it may be cut off.
+fn runs_out(phase: &Phase) -> bool {
+    matches!(phase, Phase::InForce | Phase::Healed)
 }
 
 async fn sleep_until(end: Option<Instant>) {

@@ -63,12 +63,15 @@ pub async fn serve(
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let Options { state, mechanisms, kernel, purge, watchdog } = options;
-    let guard = Guard::new(watchdog, &state);
+    let guard = Arc::new(Guard::new(watchdog, &state));
+    let opening = tokio::spawn(watchdog::feed_while_opening(Arc::clone(&guard)));
+    let guarding = Arc::clone(&guard);
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let adopted = tokio::task::spawn_blocking({
         let events = events.clone();
         move || {
+            watchdog::guard_opening(&guarding, &state);
             let state = Arc::new(State::open(&state)?);
             let supervisor = Supervisor::adopt(Arc::clone(&state), events, runtime)?;
             Ok::<_, String>((state, supervisor, ssh::ports()))
@@ -86,7 +89,9 @@ pub async fn serve(
         Ok::<_, String>((state, supervisor, leases, healed, spared_ports))
     };
     let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
-    let (state, supervisor, leases, healed, spared_ports) = match opened.await {
+    let opened = opened.await;
+    opening.abort();
+    let (state, supervisor, leases, healed, spared_ports) = match opened {
         Ok(opened) => opened,
         Err(reason) => {
             // The controller is told rather than left with a closed pipe; whether it listens is its affair.
@@ -99,6 +104,7 @@ pub async fn serve(
             return Err(ServeError::State(reason));
         }
     };
+    let feeder = tokio::spawn(Arc::clone(&leases).feed_watchdog());
     let session = Arc::new(Session {
         state,
         presence: OnceLock::new(),
@@ -124,7 +130,6 @@ pub async fn serve(
         () = dead.cancelled() => Ok(false),
     };
     let watcher = tokio::spawn(Arc::clone(&leases).watch());
-    let feeder = tokio::spawn(Arc::clone(&leases).feed_watchdog());
     let telling = tokio::spawn(tell(event_queue, outbox.clone()));
     let result = match said {
         Ok(true) => {

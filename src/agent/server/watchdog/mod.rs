@@ -12,9 +12,13 @@
 mod guard;
 mod process;
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::state::{Shelf, State};
+use super::state::{Shelf, State, journal_is_empty};
 
 pub use guard::Guard;
 pub use process::main;
@@ -28,6 +32,34 @@ const WORD_LEN: usize = size_of::<Word>();
 const FOR_EVER: Word = Word::MAX;
 /// What the watchdog says once it is ready.
 const READY: u8 = b'r';
+
+/// How long an agent that takes over a node may be silent meanwhile.
+const OPENING_SILENCE: Duration = Duration::from_secs(1);
+/// How often it says something.
+const OPENING_EVERY: Duration = Duration::from_millis(250);
+
+/// Starts the watchdog of an agent that finds faults of an earlier one, before it takes the state directory from whoever else
+/// would heal them: it may die or hang over that. Blocks.
+pub fn guard_opening(guard: &Guard, directory: &Path) {
+    if matches!(journal_is_empty(directory), Ok(false))
+        && let Err(error) = guard.ensure(Some(OPENING_SILENCE))
+    {
+        // Healing them is right all the same.
+        tracing::error!(event = "no watchdog", error);
+    }
+}
+
+/// Tells that watchdog that the agent goes on, until this is aborted.
+pub async fn feed_while_opening(guard: Arc<Guard>) {
+    loop {
+        tokio::time::sleep(OPENING_EVERY).await;
+        let guard = Arc::clone(&guard);
+        let fed = tokio::task::spawn_blocking(move || guard.feed(Some(OPENING_SILENCE))).await;
+        if let Err(error) = fed.map_err(|error| error.to_string()).flatten() {
+            tracing::error!(event = "no watchdog", error);
+        }
+    }
+}
 
 /// What is on disk of a fault that a watchdog undid.
 #[derive(Serialize, Deserialize)]

@@ -149,7 +149,7 @@ async fn replay(state: State, mechanisms: &Mechanisms) -> Result<bool, String> {
     let told = events.clone();
     let supervisor = tokio::task::spawn_blocking(move || Supervisor::adopt(adopting, told, runtime)).await;
     let supervisor = supervisor.map_err(|error| error.to_string())??;
-    let guard = Guard::new(None, Path::new(""));
+    let guard = Arc::new(Guard::new(None, Path::new("")));
     let (leases, healed) =
         Leases::replay(Arc::clone(&state), supervisor, Arc::clone(mechanisms), events, guard).await?;
     tracing::warn!(event = "healed for an agent that is gone", ?healed);
