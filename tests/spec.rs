@@ -150,7 +150,7 @@ const BAD_FOR_THE_SCHEMA: [(&str, &[&str]); 16] = [
         "system: [etcd]\ncluster: 5\nworkload: register",
         &[
             "x.yaml:1:9: `system` must be text or a mapping, not a list; for example etcd",
-            "x.yaml:2:10: `cluster` must be a mapping with `local:`, not the number 5; for example { local: 5 }",
+            "x.yaml:2:10: `cluster` must be a mapping with `local:` or `ssh:`, not the number 5; for example { local: 5 }",
             "x.yaml:3:11: `register` at `workload` needs parameters; write `register: {…}`",
         ],
     ),
