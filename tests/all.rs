@@ -9,11 +9,16 @@
 mod agent;
 mod bad_luck;
 mod check;
+mod collect;
 mod demo;
 mod etcd;
 mod leftovers;
 mod local_cluster;
+mod nodes_ssh;
 mod report;
+mod rescue;
 mod scheduler;
+mod soak;
 mod spec;
+mod ssh;
 mod support;

@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that goes wrong")]
 
 pub mod leftovers;
-mod process;
+pub mod process;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

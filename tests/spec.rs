@@ -1,10 +1,13 @@
 //! Test files, good and bad: what is accepted, and what is said about the rest.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use schism::plan::{self, Plan};
 use schism::spec::{self, Problems};
 use schism::system::{self, LoadError};
+
+use crate::support::{Place, short_test};
 
 fn examples() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -147,7 +150,7 @@ const BAD_FOR_THE_SCHEMA: [(&str, &[&str]); 16] = [
         "system: [etcd]\ncluster: 5\nworkload: register",
         &[
             "x.yaml:1:9: `system` must be text or a mapping, not a list; for example etcd",
-            "x.yaml:2:10: `cluster` must be a mapping with `local:`, not the number 5; for example { local: 5 }",
+            "x.yaml:2:10: `cluster` must be a mapping with `local:` or `ssh:`, not the number 5; for example { local: 5 }",
             "x.yaml:3:11: `register` at `workload` needs parameters; write `register: {…}`",
         ],
     ),
@@ -550,6 +553,110 @@ mod never_panics {
         #[test]
         fn on_options(option in "[a-z.0-9]{0,20}=?[\\[\\]{}:, a-z0-9]{0,10}") {
             _ = spec::parse(Path::new("x.yaml"), GOOD.to_owned(), &[option]);
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_prints_every_command_and_touches_nothing() {
+    let place = Place::new();
+    let nemesis = "nemesis: { timeline: [
+        { at: 1s, for: 2s, fault: { partition: { shape: { cut: { from: [n1], to: [n2] } } } } },
+        { at: 4s, for: 1s, fault: { kill: { targets: n3 } } },
+        { at: 6s, for: 1s, fault: { pause: { targets: n1 } } } ] }";
+    place.file("test.yaml", &short_test(nemesis));
+    let before: Vec<_> =
+        fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let said = place.schism(&["run", "test.yaml", "--dry-run", "--set", "time-limit=10s"]).expect(0).stdout;
+    for part in [
+        "partition-1: one way: drop what n1 sends to n2\n  at 1.000 s\n    n2  nft add table inet schism\n",
+        "{ 10.83.0.1 timeout 10000ms }",
+        "kill-1: kill n3\n  at 4.000 s\n    n3  kill -KILL $(processes of demo)\n  at 5.000 s\n    n3  schism demo-node --name n3 ",
+        "pause-1: pause n1\n  at 6.000 s\n    n1  kill -STOP $(processes of demo)\n  at 7.000 s\n    n1  kill -CONT $(processes of demo)\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in:\n{said}");
+    }
+    let after: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(before, after);
+}
+
+mod over_ssh {
+    use schism::spec::{Cluster, SshHosts};
+
+    use super::*;
+
+    /// The plan of the demo on these hosts, with a hosts file beside the test.
+    fn planned(cluster: &str, hosts_file: &str) -> Result<plan::Plan, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.yaml");
+        let text =
+            format!("system: demo\ncluster: {{ ssh: {cluster} }}\nworkload: {{ register: {{}} }}\nseed: 1\n");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(directory.path().join("hosts.txt"), hosts_file).unwrap();
+        let (test, source, system) = plan::prepare(&path, &[]).map_err(|problems| problems.to_string())?;
+        plan::resolve(&test, &source, &system, 1).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn addresses_that_are_found_later_have_something_that_stands_for_them() {
+        let plan = planned("{ hosts: [n1, me@10.0.0.3:2222, { host: n3, name: c, address: 10.0.0.7 }] }", "")
+            .unwrap();
+        let nodes: Vec<String> =
+            plan.cluster.nodes.iter().map(|node| format!("{} {}", node.name, node.address)).collect();
+        assert_eq!(nodes, ["n1 192.0.2.1", "10.0.0.3 10.0.0.3", "c 10.0.0.7"]);
+        let printed = plan.print();
+        assert!(
+            printed.contains("n1 is n1, its address is found when the run begins; 192.0.2.1"),
+            "{printed}"
+        );
+        assert!(printed.contains("10.0.0.3 is me@10.0.0.3:2222, 10.0.0.3"), "{printed}");
+        let found = ["10.1.0.1", "10.0.0.3", "10.0.0.7"].map(|address| address.parse().unwrap());
+        let plan = plan.with_addresses(&found).unwrap();
+        let json = String::from_utf8(plan.to_json()).unwrap();
+        assert!(
+            json.contains("10.1.0.1") && !json.contains("192.0.2."),
+            "nothing stands for anything any more: {json}"
+        );
+        assert_eq!(serde_json::from_str::<plan::Plan>(&json).unwrap(), plan);
+    }
+
+    #[test]
+    fn hosts_come_from_a_file_too() {
+        let plan = planned(
+            "{ hosts: { file: hosts.txt }, key: id, config: ssh/config }",
+            "# ours\nn1\n\nme@n2:7 name=b address=10.0.0.2\n",
+        )
+        .unwrap();
+        let Cluster::Ssh(ssh) = &plan.cluster.kind else { panic!("{:?}", plan.cluster.kind) };
+        let SshHosts::List(hosts) = &ssh.hosts else { panic!("{:?}", ssh.hosts) };
+        assert_eq!(hosts.iter().map(|host| host.node()).collect::<Vec<_>>(), ["n1", "b"]);
+        // Relative to the test file, wherever we are.
+        for path in [&ssh.key, &ssh.config] {
+            assert!(Path::new(path.as_ref().unwrap()).is_absolute(), "{path:?}");
+        }
+        let error = planned("{ hosts: { file: hosts.txt } }", "n1\nn2 adress=1\n").unwrap_err();
+        assert!(error.contains("hosts.txt:2:1: `adress=1` is neither"), "{error}");
+        let error = planned("{ hosts: { file: none.txt } }", "").unwrap_err();
+        assert!(error.contains("test.yaml:2:") && error.contains("none.txt"), "{error}");
+        let error = planned("{ hosts: { file: hosts.txt } }", "# nobody\n").unwrap_err();
+        assert!(error.contains("from 1 to 100 hosts, not 0"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_hosts_is_said_where_it_stands() {
+        for (cluster, expected) in [
+            ("{ hosts: [n1, n1] }", "two hosts are called `n1`"),
+            ("{ hosts: [] }", "must not be empty"),
+            ("{ hosts: [\"-oProxyCommand=x\"] }", "is no host"),
+            ("{ hosts: [{ host: n1, adress: 10.0.0.1 }] }", "did you mean `address`?"),
+            ("{ hosts: [{ host: n1, address: here }] }", "IP address"),
+            ("{ hosts: [n1], reach: directly }", "did you mean `direct`?"),
+            ("{ hosts: [n1], host-keys: no }", "host-keys"),
+            ("{ hosts: [n1], port: 0 }", "port"),
+            ("{ host: [n1] }", "did you mean `hosts`?"),
+        ] {
+            let error = planned(cluster, "").unwrap_err();
+            assert!(error.contains(expected) && error.contains("test.yaml:2:"), "{cluster}: {error}");
         }
     }
 }

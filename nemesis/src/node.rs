@@ -14,6 +14,10 @@ pub enum NodeFault {
     DropFrom {
         /// The peers cut off, in the direction peer → this node.
         peers: Vec<Peer>,
+        /// TCP to and from these ports is never dropped. A node adds what its controller reaches it by; see
+        /// [`NodeFault::spare`].
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        exempt_ports: Vec<u16>,
     },
     /// Kill a supervised process and keep it down until healed; healing starts it again.
     Kill {
@@ -25,6 +29,17 @@ pub enum NodeFault {
         /// The supervised process's name.
         process: String,
     },
+}
+
+impl NodeFault {
+    /// Keeps the fault off TCP connections to and from these ports.
+    pub fn spare(&mut self, ports: &[u16]) {
+        if let Self::DropFrom { exempt_ports, .. } = self {
+            exempt_ports.extend_from_slice(ports);
+            exempt_ports.sort_unstable();
+            exempt_ports.dedup();
+        }
+    }
 }
 
 /// Another node, as seen on the wire.

@@ -103,7 +103,10 @@ fn cut(planned: &Planned, cuts: Vec<Cut>, cluster: &[Peer]) -> Result<Resolved, 
         let to = peer(planned, cluster, &cut.to)?;
         dropped.entry(to.node.clone()).or_default().push(from.clone());
     }
-    let nodes = dropped.into_iter().map(|(to, peers)| (to, vec![NodeFault::DropFrom { peers }])).collect();
+    let nodes = dropped
+        .into_iter()
+        .map(|(to, peers)| (to, vec![NodeFault::DropFrom { peers, exempt_ports: Vec::new() }]))
+        .collect();
     Ok(Resolved::new(nodes, cuts, cluster))
 }
 
@@ -150,7 +153,7 @@ mod tests {
 
     fn drops(resolved: &Resolved) -> Vec<String> {
         let line = |(node, faults): (&String, &Vec<NodeFault>)| match faults.as_slice() {
-            [NodeFault::DropFrom { peers }] => {
+            [NodeFault::DropFrom { peers, .. }] => {
                 let from: Vec<&str> = peers.iter().map(|peer| peer.node.as_str()).collect();
                 format!("{node} drops {}", from.join(" "))
             }

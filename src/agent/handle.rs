@@ -19,7 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, FrameError};
+use super::heal::Healed;
 use super::outbox::Outbox;
+use super::piece::unpack;
 use super::protocol::{
     CHUNK_LEN, Command, FromAgent, HEARTBEAT_EVERY, ProcessStatus, REQUESTS_MAX, Request, Response, ToAgent,
     VERSION,
@@ -395,9 +397,9 @@ impl Handle {
             // Every chunk is progress, so every chunk has the whole patience.
             let end = Instant::now() + TRANSFER_PATIENCE;
             match self.answer(&mut ticket, &during, TRANSFER_PATIENCE, end).await? {
-                Response::Chunk { data: chunk } => {
+                Response::Chunk { data: chunk, gzip } => {
                     let chunk =
-                        BASE64.decode(chunk).map_err(|error| self.failed(format!("{during}: {error}")))?;
+                        unpack(&chunk, gzip).map_err(|error| self.failed(format!("{during}: {error}")))?;
                     if (data.len() + chunk.len()) as u64 > length_max {
                         return Err(self.failed(format!("{during}: more came than was asked for")));
                     }
@@ -439,6 +441,20 @@ impl Handle {
         }
         file.flush().await.map_err(here)?;
         Ok(len)
+    }
+
+    /// The regular files below a directory, as paths below it, and whether there are more than are listed. A directory that is
+    /// not there has none.
+    ///
+    /// # Errors
+    /// The node's file system refused, or see [`AgentError`].
+    pub async fn list(&self, directory: &str) -> Result<(Vec<String>, bool), AgentError> {
+        let during = format!("list {directory}");
+        let request = Request::List { directory: directory.to_owned() };
+        match self.ask(request, &during, TRANSFER_PATIENCE).await? {
+            Response::Listed { files, more } => Ok((files, more)),
+            other => Err(self.unexpected(&during, &other)),
+        }
     }
 
     /// Can this node make the fault? Changes nothing.
@@ -516,6 +532,18 @@ impl Handle {
         match self.ask(Request::Residue, "residue", MARGIN).await? {
             Response::Residue { found } => Ok(found),
             other => Err(self.unexpected("residue", &other)),
+        }
+    }
+
+    /// Undoes whatever of any fault can be known by name on the node, without a journal. With `stop`, also ends what agents
+    /// supervised there.
+    ///
+    /// # Errors
+    /// A fault is in force, or see [`AgentError`].
+    pub async fn purge(&self, stop: bool) -> Result<Healed, AgentError> {
+        match self.ask(Request::Purge { stop }, "purge", FAULT_PATIENCE + KILL_PATIENCE + MARGIN).await? {
+            Response::Purged { found, left, running } => Ok(Healed { found, left, running }),
+            other => Err(self.unexpected("purge", &other)),
         }
     }
 
@@ -721,9 +749,11 @@ fn name_of(response: &Response) -> &'static str {
         Response::Started { .. } => "started",
         Response::Status { .. } => "status",
         Response::Chunk { .. } => "chunk",
+        Response::Listed { .. } => "listed",
         Response::Evidence { .. } => "evidence",
         Response::Reached { .. } => "reached",
         Response::Residue { .. } => "residue",
+        Response::Purged { .. } => "purged",
         Response::Failed { .. } => "failed",
         Response::Exited { .. } => "exited",
         Response::LeaseExpired { .. } => "lease-expired",

@@ -14,11 +14,13 @@ use schism_nemesis::node::{Evidence, NodeFault};
 use serde::{Deserialize, Serialize};
 
 /// Bumped whenever a frame's meaning changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// A longer frame is a broken peer.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Raw bytes in one chunk of bulk data.
 pub const CHUNK_LEN: usize = 256 << 10;
+/// The most files that a listing has.
+pub const LISTED_MAX: usize = 1000;
 /// The most a command's stdout and stderr can each keep, whatever `output_max` says: escaped as JSON, both still fit into
 /// one frame.
 pub const OUTPUT_LEN_MAX: usize = 1 << 20;
@@ -26,6 +28,8 @@ pub const OUTPUT_LEN_MAX: usize = 1 << 20;
 pub const REQUESTS_MAX: usize = 256;
 /// How often the controller sends a heartbeat.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
+/// A controller that was not heard for this long has no claim on a node any more, and makes way for another.
+pub const CONTROLLER_LEASE: Duration = Duration::from_secs(10);
 /// Without any frame from the controller for this long, the agent takes it for dead, heals everything and exits, whatever
 /// the pipe says.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -85,6 +89,8 @@ pub enum Request {
     Write { path: String, mode: u32, data: String, append: bool },
     /// Read a file from `offset`, at most `length` bytes, as chunks. A negative offset counts from the end.
     Read { path: String, offset: i64, length: u64 },
+    /// The regular files in a directory and in those below it. One that is not there has none.
+    List { directory: String },
     /// Can this node make the fault? Changes nothing.
     Precheck { fault: NodeFault },
     /// Journal and make a fault under a lease.
@@ -101,6 +107,9 @@ pub enum Request {
     Reach { addresses: Vec<SocketAddr>, patience_ms: u64 },
     /// Everything of ours that is still on this node.
     Residue,
+    /// Undo whatever of any fault can be known by name, without a journal; with `stop`, also what bye does. Refused while a
+    /// fault is in force.
+    Purge { stop: bool },
     /// Heal everything, stop every supervised process, kill what else was left by something the agent ran, exit.
     Bye,
 }
@@ -127,14 +136,18 @@ pub enum Response {
     Started { pid: i32 },
     /// Answer to status.
     Status { status: ProcessStatus },
-    /// Part of a file, base64. More follow until `Done`.
-    Chunk { data: String },
+    /// Part of a file, base64, and a gzip member of its own where that makes it shorter. More follow until `Done`.
+    Chunk { data: String, gzip: bool },
+    /// Answer to list: paths below the directory, sorted, at most [`LISTED_MAX`]; whether there are more.
+    Listed { files: Vec<String>, more: bool },
     /// Answer to verify and verify healed.
     Evidence { evidence: Evidence },
     /// Answer to reach: one flag an address, in the order asked.
     Reached { answered: Vec<bool> },
     /// Answer to residue, one line each; empty is clean.
     Residue { found: Vec<String> },
+    /// Answer to purge, one line each: what there was, what of it is left, what runs for a system under test.
+    Purged { found: Vec<String>, left: Vec<String>, running: Vec<String> },
     /// The request failed. `retry` is never implied.
     Failed { reason: String },
     /// Unasked: a supervised process ended and was not meant to.

@@ -46,10 +46,17 @@ pub enum Command {
     Plan(Plan),
     /// Judge a history: a run directory (also a crashed run's) or a history.jsonl
     Check(Check),
+    /// Undo what runs that died left on this node, prove it, and say what was found
+    Heal(Heal),
     /// Show what can be named in a test file: systems, workloads, faults, checkers
     List(List),
     /// Print the JSON Schema of the test file, for editors
     Schema(Schema),
+    /// Local nodes to play with: a cluster on this machine that stays up, with an SSH server on every node
+    Nodes {
+        #[command(subcommand)]
+        command: Nodes,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -62,12 +69,96 @@ pub enum Command {
         #[arg(long, default_value = crate::agent::server::STATE_DIRECTORY)]
         state: PathBuf,
     },
+    /// Heals a node whose agent died; the agent starts it
+    #[command(hide = true, name = crate::agent::server::WATCHDOG_COMMAND)]
+    Watchdog {
+        /// The agent's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The agent's process id
+        #[arg(long)]
+        agent: i32,
+    },
+    /// Records the packets of a node; the agent starts it
+    #[command(hide = true, name = crate::agent::capture::COMMAND)]
+    Capture {
+        /// The pcap file
+        path: PathBuf,
+    },
     /// A node of the built-in demo system
     #[command(hide = true)]
     DemoNode(crate::demo::Args),
     /// The first process of a local cluster
     #[command(hide = true, name = crate::transport::local::INIT_COMMAND)]
     ClusterInit,
+    /// The process that holds a cluster of `schism nodes up`
+    #[command(hide = true, name = crate::transport::local::standing::SUPERVISOR_COMMAND)]
+    NodesSupervisor {
+        #[arg(long)]
+        dir: PathBuf,
+        #[arg(long)]
+        nodes: usize,
+        /// The directory was made for it
+        #[arg(long)]
+        made: bool,
+    },
+    /// The SSH server of a node of `schism nodes up`
+    #[command(hide = true, name = crate::transport::local::standing::SSHD_COMMAND)]
+    NodeSshd,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Nodes {
+    /// Bring nodes up and print the `cluster:` block of a test file that runs on them; they stay until `down`
+    Up {
+        /// How many nodes, each with an SSH server of its own at port 22 of its own address
+        #[arg(long, value_name = "NODES")]
+        ssh: usize,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Take the nodes down, and make sure that no process, network or file of them is left
+    Down {
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Cut the power of nodes and boot them again; their disks keep what they had
+    Reboot {
+        /// Which nodes
+        #[arg(value_name = "NODE", required = true)]
+        nodes: Vec<String>,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+    /// Mark hosts as disposable, which allows Schism to make faults there; needs root or sudo on them
+    Allow {
+        /// Hosts as `ssh` knows them: n1, admin@10.0.0.3:2222
+        #[arg(value_name = "HOST", required = true)]
+        hosts: Vec<String>,
+        /// An ssh_config to use in place of your own, as `ssh -F`
+        #[arg(long, short = 'F', value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Take the mark away again
+        #[arg(long)]
+        revoke: bool,
+    },
+    /// Connect standard input and output to a port of a node; the ProxyCommand of the nodes' ssh_config
+    Connect {
+        /// The node
+        node: String,
+        /// Its port
+        port: u16,
+        #[command(flatten)]
+        place: NodesPlace,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct NodesPlace {
+    /// Where the nodes' ssh_config and keys are; one directory a cluster [default: schism/nodes in the state directory of
+    /// your user, as a rule ~/.local/state]
+    #[arg(long, value_name = "DIR", env = "SCHISM_NODES")]
+    pub dir: Option<PathBuf>,
 }
 
 /// A test file and what is changed in it from the command line.
@@ -95,6 +186,9 @@ pub struct Run {
     /// follow as always
     #[arg(long)]
     pub stop_on_violation: bool,
+    /// Print what the run would do, with every command of every fault, and touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// No progress while running; the verdict is printed all the same
     #[arg(long, short)]
     pub quiet: bool,
@@ -182,6 +276,19 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+#[derive(Debug, Args)]
+pub struct Heal {
+    /// What agents on this node kept: the journal of faults, the processes they supervised
+    #[arg(long, value_name = "DIR", default_value = crate::agent::server::STATE_DIRECTORY)]
+    pub state: PathBuf,
+    /// Also end the processes of systems under test
+    #[arg(long)]
+    pub stop: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,13 +2,16 @@
 //!
 //! One file a command. Nothing here decides a verdict.
 
+mod allow;
 mod args;
 mod check;
+mod heal;
 mod list;
 mod nodes;
 mod plan;
 mod run;
 mod schema;
+mod standing;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
+        Command::Heal(arguments) => heal::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
         Command::Schema(arguments) => schema::main(&arguments),
         Command::Completions { shell } => {
@@ -46,8 +50,13 @@ pub fn main() -> ExitCode {
             print(&String::from_utf8_lossy(&script))
         }
         Command::Agent { state } => nodes::agent(state),
+        Command::Watchdog { state, agent } => nodes::watchdog(state, agent),
+        Command::Capture { path } => crate::agent::capture::main(&path),
         Command::DemoNode(arguments) => nodes::demo(arguments),
         Command::ClusterInit => nodes::cluster_init(),
+        Command::Nodes { command } => standing::main(&command),
+        Command::NodesSupervisor { dir, nodes, made } => standing::supervisor(&dir, nodes, made),
+        Command::NodeSshd => standing::sshd(),
     }
 }
 

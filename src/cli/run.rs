@@ -14,6 +14,9 @@ pub fn main(arguments: &args::Run) -> ExitCode {
         Ok(planned) => planned,
         Err(problems) => return super::usage(&problems),
     };
+    if arguments.dry_run {
+        return super::print(&planned.plan.print_commands(runner::LEASE));
+    }
     let options = runner::Options {
         runs: arguments.runs.clone(),
         quiet: arguments.quiet,
@@ -99,7 +102,8 @@ mod tests {
             set: vec!["time-limit=5s".to_owned(), "name=it's".to_owned()],
             seed: None,
         };
-        let mut run = args::Run { test, runs: "runs".into(), quiet: false, stop_on_violation: false };
+        let mut run =
+            args::Run { test, runs: "runs".into(), quiet: false, stop_on_violation: false, dry_run: false };
         let plain = r"schism run 'my tests/a.yaml' --set time-limit=5s --set 'name=it'\''s' --seed 7";
         assert_eq!(repeat(&run, 7), plain);
         run.stop_on_violation = true;

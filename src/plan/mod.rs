@@ -5,10 +5,12 @@
 //! to a person. Nothing here touches a node, looks for a binary or knows how a fault is made.
 
 mod cluster;
+mod commands;
 mod print;
 mod resolve;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use schism_nemesis::timeline::Timeline;
@@ -16,10 +18,10 @@ use schism_units::{Size, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use cluster::{controller_address, local_nodes};
+pub use cluster::{controller_address, local_nodes, stand_in};
 pub use resolve::{prepare, resolve};
 
-use crate::spec::{Cluster, Power, Workload};
+use crate::spec::{Cluster, Power, SshCluster, SshHosts, Workload};
 use crate::system::{ClusterNode, NodeContext, NodeSetup, RenderError, SystemDef, render};
 
 /// Everything a run will do.
@@ -52,6 +54,9 @@ pub struct Plan {
     pub settle: Span,
     /// The faults.
     pub faults: Timeline,
+    /// Whether packets are recorded while faults are in force.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capture: bool,
     /// The checkers.
     pub checks: Vec<PlannedCheck>,
     /// What the run must have done before `pass` means anything.
@@ -147,7 +152,35 @@ impl Plan {
     /// # Errors
     /// A template that fails with these paths, or a binary that is missing among them.
     pub fn setups(&self, binaries: &BTreeMap<String, String>) -> Result<Vec<NodeSetup>, RenderError> {
-        setups(&self.system.def, &self.cluster.nodes, &self.system.settings, binaries)
+        (0..self.cluster.nodes.len()).map(|index| self.setup(index, binaries)).collect()
+    }
+
+    /// What the node with this index does, with the binaries where they are on it.
+    ///
+    /// # Errors
+    /// As [`Plan::setups`].
+    pub fn setup(&self, index: usize, binaries: &BTreeMap<String, String>) -> Result<NodeSetup, RenderError> {
+        let (nodes, settings) = (&self.cluster.nodes, &self.system.settings);
+        render(&self.system.def, NodeContext { nodes, index, settings, binaries })
+    }
+
+    /// The same plan with the addresses that were found on the nodes, in their order, in place of those that stood for them.
+    ///
+    /// # Errors
+    /// A template that fails with these addresses.
+    pub fn with_addresses(&self, addresses: &[IpAddr]) -> Result<Self, RenderError> {
+        let mut plan = self.clone();
+        for (node, address) in plan.cluster.nodes.iter_mut().zip(addresses) {
+            node.address = *address;
+        }
+        if let Cluster::Ssh(SshCluster { hosts: SshHosts::List(hosts), .. }) = &mut plan.cluster.kind {
+            for (host, address) in hosts.iter_mut().zip(addresses) {
+                host.address = Some(*address);
+            }
+        }
+        let names = plan.system.def.binary_names();
+        plan.setups = plan.setups(&names)?;
+        Ok(plan)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Length, Plan, controller_address};
 use crate::agent::protocol::Command;
-use crate::spec::{Cluster, Workload};
+use crate::spec::{Cluster, SshCluster, SshHosts, Workload};
 use crate::system::{HttpSetup, NodeSetup};
 
 impl Plan {
@@ -45,9 +45,27 @@ impl Plan {
                 counted(count.count(), "node"),
                 controller_address()
             )?,
+            Cluster::Ssh(ssh) => return self.write_ssh(out, ssh),
         }
         for node in &self.cluster.nodes {
             writeln!(out, "           {} {}", node.name, node.address)?;
+        }
+        Ok(())
+    }
+
+    fn write_ssh(&self, out: &mut String, ssh: &SshCluster) -> fmt::Result {
+        let SshHosts::List(hosts) = &ssh.hosts else { return Ok(()) };
+        writeln!(out, "cluster    {} over SSH", counted(hosts.len(), "host"))?;
+        for (node, host) in self.cluster.nodes.iter().zip(hosts) {
+            write!(out, "           {} is {}, ", node.name, host.target())?;
+            match host.known_address() {
+                Some(address) => writeln!(out, "{address}")?,
+                None => writeln!(
+                    out,
+                    "its address is found when the run begins; {} stands for it here",
+                    node.address
+                )?,
+            }
         }
         Ok(())
     }
@@ -121,6 +139,9 @@ impl Plan {
             "faults     {}",
             if faults.is_empty() { "none".to_owned() } else { faults.len().to_string() }
         )?;
+        if self.capture {
+            writeln!(out, "           every node records its packets meanwhile")?;
+        }
         for fault in faults {
             writeln!(
                 out,
@@ -184,7 +205,7 @@ fn request(http: &HttpSetup) -> String {
 }
 
 /// As a shell would take it.
-fn command_line(command: &Command) -> String {
+pub(super) fn command_line(command: &Command) -> String {
     let env = command.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
     env.chain(command.argv.iter().map(|argument| quoted(argument))).collect::<Vec<_>>().join(" ")
 }
@@ -206,7 +227,7 @@ fn counted(count: usize, noun: &str) -> String {
 }
 
 /// To the millisecond: nobody reads on.
-fn seconds(nanos: u64) -> String {
+pub(super) fn seconds(nanos: u64) -> String {
     let millis = Span::millis(nanos / 1_000_000).nanos() / 1_000_000;
     format!("{}.{:03} s", millis / 1000, millis % 1000)
 }

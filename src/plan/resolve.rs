@@ -6,10 +6,8 @@ use schism_units::Span;
 use schism_workloads::register::RegisterSpec;
 use schism_workloads::{ClientInfo, client_info, connector};
 
-use super::{
-    Length, Phase, Plan, PlannedCheck, PlannedCluster, PlannedSystem, PlannedWorkload, local_nodes, setups,
-};
-use crate::spec::{self, Cluster, Problem, Problems, Source, SystemChoice, Test, Workload, nearest};
+use super::{Length, Phase, Plan, PlannedCheck, PlannedCluster, PlannedSystem, PlannedWorkload, setups};
+use crate::spec::{self, Problem, Problems, Source, SystemChoice, Test, Workload, nearest};
 use crate::system::{self, LoadError, System};
 
 /// Reads a test file with its `--set` options, and the system that it names.
@@ -17,7 +15,8 @@ use crate::system::{self, LoadError, System};
 /// # Errors
 /// Everything that is wrong with either.
 pub fn prepare(path: &Path, overrides: &[String]) -> Result<(Test, Source, System), Problems> {
-    let (test, source) = spec::load(path, overrides)?;
+    let (mut test, source) = spec::load(path, overrides)?;
+    super::cluster::complete(&mut test.cluster, &source)?;
     let base = path.parent().unwrap_or(Path::new(""));
     match system::load(&test.system.name, base) {
         Ok(system) => Ok((test, source, system)),
@@ -44,9 +43,7 @@ fn system_path(source: &Source, field: &str) -> Vec<String> {
 pub fn resolve(test: &Test, source: &Source, system: &System, seed: u64) -> Result<Plan, Problems> {
     let mut problems = Vec::new();
     let def = &system.def;
-    let nodes = match &test.cluster {
-        Cluster::Local(count) => local_nodes(count.count()),
-    };
+    let nodes = super::cluster::nodes(&test.cluster, source, &mut problems);
     let settings = def.settings(&test.system.settings).unwrap_or_else(|errors| {
         for error in errors {
             let path = ["system", "settings", &error.name].map(str::to_owned);
@@ -100,6 +97,7 @@ pub fn resolve(test: &Test, source: &Source, system: &System, seed: u64) -> Resu
         time_limit: test.time_limit,
         settle: test.settle,
         faults,
+        capture: test.nemesis.as_ref().is_some_and(|nemesis| nemesis.capture),
         checks: vec![PlannedCheck {
             checker: "linearizable".to_owned(),
             model: "cas-register".to_owned(),

@@ -14,13 +14,14 @@ use schism_nemesis::timeline::{PlannedFault, Timeline};
 use schism_workloads::{BoxFuture, Op};
 use serde_json::{Value, json};
 
+use super::capture::Capture;
 use super::fleet::Fleet;
 use super::live::Live;
 use super::roles::RoleWatch;
 use crate::scheduler::NemesisExecutor;
 
 /// A fault's lease on the node. The controller's heartbeat renews it every two seconds.
-const LEASE: Duration = Duration::from_secs(10);
+pub const LEASE: Duration = Duration::from_secs(10);
 /// How long a fault has to show that it bites.
 const BITE_PATIENCE: Duration = Duration::from_millis(1500);
 /// How long healing has to show.
@@ -54,16 +55,19 @@ pub struct Faults {
     live: Live,
     runtime: tokio::runtime::Handle,
     in_force: Mutex<BTreeMap<String, InForce>>,
+    capture: Option<Capture>,
 }
 
 impl Faults {
-    /// A nemesis for this timeline. `process` is the supervised process that kills and pauses hit.
+    /// A nemesis for this timeline. `process` is the supervised process that kills and pauses hit; `capture` records packets
+    /// while faults are in force.
     pub fn new(
         fleet: Arc<Fleet>,
         timeline: &Timeline,
         roles: Option<Arc<RoleWatch>>,
         process: &str,
         live: Live,
+        capture: Option<Capture>,
     ) -> Arc<Self> {
         let peers = fleet
             .nodes()
@@ -80,6 +84,7 @@ impl Faults {
             live,
             runtime: tokio::runtime::Handle::current(),
             in_force: Mutex::default(),
+            capture,
         })
     }
 
@@ -117,6 +122,9 @@ impl Faults {
                 return json!({ "id": id, "phase": "injected", "bit": false, "error": reason });
             }
         };
+        if let Some(capture) = &self.capture {
+            capture.begin(id).await;
+        }
         // In force from here on, also when only half of it was made: healing must see it.
         self.in_force().insert(id.to_owned(), fault.clone());
         self.live.fault(id, &fault.what);
@@ -280,6 +288,9 @@ impl Faults {
         if healed {
             self.in_force().remove(id);
             self.live.healed(id);
+            if let Some(capture) = &self.capture {
+                capture.end().await;
+            }
         }
         let millis = begun.elapsed().as_secs_f64() * 1000.0;
         tracing::info!(event = "healed", fault = %id, what = %fault.what, healed, millis, error = errors.join("; "));

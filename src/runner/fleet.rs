@@ -1,7 +1,7 @@
 //! The agents of a run: one a node, started again when it dies.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -9,9 +9,6 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::AgentError;
 use crate::agent::handle::{AgentEvent, Handle};
 use crate::transport::{Node, Transport, TransportError};
-
-/// How long a node has to answer the first frame.
-const RESTART_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a node cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +23,12 @@ pub enum FleetError {
 
 /// After a node could not be asked: how long it takes at most until it is known whether the whole cluster has died.
 const LOSS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an agent that died is tried to be started again. Longer than an agent needs to notice that its controller is gone:
+/// until then it keeps its node to itself.
+const REVIVE_PATIENCE: Duration = Duration::from_secs(120);
+/// The pause after the first attempt to start an agent again; it doubles up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a node said unasked.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Fleet {
     events: mpsc::UnboundedSender<NodeEvent>,
     lost: CancellationToken,
     why_lost: OnceLock<String>,
+    /// Set when agents that die need not be started again any more.
+    closing: CancellationToken,
 }
 
 impl Fleet {
@@ -59,10 +64,11 @@ impl Fleet {
         let fleet = Arc::new(Self {
             slots: transport.nodes().iter().map(|_| Mutex::new(None)).collect(),
             transport,
-            controller: controller.to_owned(),
+            controller: introduction(controller),
             events,
             lost: CancellationToken::new(),
             why_lost: OnceLock::new(),
+            closing: CancellationToken::new(),
         });
         fleet.watch();
         fleet
@@ -124,12 +130,13 @@ impl Fleet {
         let name = &self.nodes()[node].name;
         let again = slot.is_some();
         *slot = None;
-        let pipe = match tokio::time::timeout(RESTART_PATIENCE, self.transport.agent(node)).await {
+        let patience = self.transport.patience();
+        let pipe = match tokio::time::timeout(patience, self.transport.agent(node)).await {
             Ok(pipe) => pipe?,
             Err(_) => {
                 return Err(FleetError::Transport(TransportError {
                     step: format!("start the agent on {name}"),
-                    reason: format!("no answer within {} s", RESTART_PATIENCE.as_secs()),
+                    reason: format!("no answer within {} s", patience.as_secs()),
                 }));
             }
         };
@@ -147,6 +154,38 @@ impl Fleet {
         });
         *slot = Some(handle.clone());
         Ok(handle)
+    }
+
+    /// Starts the agent of a node again that died: at once, and where that does not succeed again and again, each time after a
+    /// longer pause. Its node may be down for a while, and a server that is asked too often shuts its door.
+    ///
+    /// # Errors
+    /// What became of the last attempt, after some time without success; nothing when the cluster is taken down meanwhile.
+    pub async fn revive(&self, node: usize) -> Result<(), FleetError> {
+        let deadline = Instant::now() + REVIVE_PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        // Nodes that went down together need not come back together.
+        let mut random = schism_history::Random::new(node as u64, "revive");
+        loop {
+            let error = match self.agent(node).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if self.closing.is_cancelled() || self.lost.is_cancelled() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(error);
+            }
+            tracing::warn!(event = "agent not restarted", node = %self.nodes()[node].name, %error);
+            let jitter = pause.mul_f64(0.5 * random.below(1000) as f64 / 1000.0);
+            tokio::select! {
+                () = tokio::time::sleep(pause + jitter) => {}
+                () = self.closing.cancelled() => return Ok(()),
+                () = self.lost.cancelled() => return Ok(()),
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
     }
 
     /// Does the same on every node at once; answers in the order of the nodes.
@@ -172,6 +211,7 @@ impl Fleet {
 
     /// Lets every agent heal, stop what it supervises and exit. Agents that are gone already are not started again.
     pub async fn bye(&self) {
+        self.closing.cancel();
         for slot in &self.slots {
             if let Some(handle) = slot.lock().await.take()
                 && let Err(error) = handle.bye().await
@@ -180,6 +220,14 @@ impl Fleet {
             }
         }
     }
+}
+
+/// How a controller introduces itself to nodes: somebody else who finds them taken has to know whom to ask.
+fn introduction(run: &str) -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    let user = user.map_or_else(|| nix::unistd::getuid().to_string(), |user| user.name);
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    format!("run \"{run}\" of {user} on {}, process {}", host.display(), std::process::id())
 }
 
 /// The last `lines` lines of a text.

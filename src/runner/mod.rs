@@ -6,15 +6,20 @@
 //! | file | what |
 //! |---|---|
 //! | `fleet` | the agents, started again when they die |
+//! | `provision` | the programs of the system, here and on the nodes |
 //! | `system` | the system under test: start, health, stop, logs |
 //! | `roles`, `ask` | who leads; one question to a node |
 //! | `faults` | the nemesis: resolve, inject, prove, heal, prove |
+//! | `collect` | what is kept of each node: logs, configuration, versions |
+//! | `capture` | recording packets while faults are in force |
 //! | `load` | generator, clients and nemesis through the scheduler |
 //! | `conclude` | checkers, verdict, report; also for crashed runs |
 //! | `live_check` | judges the history while it grows, on a thread of its own |
 //! | `live`, `interrupt` | the status line; Ctrl-C |
 
 mod ask;
+mod capture;
+mod collect;
 pub mod conclude;
 mod faults;
 mod fleet;
@@ -22,10 +27,14 @@ mod interrupt;
 mod live;
 mod live_check;
 mod load;
+mod provision;
 mod roles;
 mod system;
 
-use std::path::{Path, PathBuf};
+pub use faults::LEASE;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,12 +42,15 @@ use schism_workloads::Dialer;
 
 use crate::plan::Plan;
 use crate::report::{Reason, Results, Stopped, Timing, Version};
+use crate::spec::{Cluster, SshCluster};
 use crate::store::{self, RunDir, StoreError};
-use crate::system::{NodeSetup, install};
+use crate::system::NodeSetup;
+use crate::transport::Transport;
 use crate::transport::local::{self, LocalOptions};
-use crate::transport::{Transport, TransportError};
+use crate::transport::ssh::{self, SshOptions};
 use crate::verdict::Verdict;
 use crate::verdict::agreement::Watched;
+use capture::Capture;
 use conclude::Known;
 use faults::Faults;
 use fleet::{Fleet, NodeEvent};
@@ -109,7 +121,7 @@ pub fn run(plan: &Plan, source: &str, options: &Options) -> Result<Finished, Run
 
 /// A run on its way.
 struct Run<'a> {
-    plan: &'a Plan,
+    plan: Arc<Plan>,
     options: &'a Options,
     dir: RunDir,
     interrupt: Interrupt,
@@ -123,9 +135,9 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(plan: &'a Plan, options: &'a Options, dir: RunDir, interrupt: Interrupt) -> Self {
+    fn new(plan: &Plan, options: &'a Options, dir: RunDir, interrupt: Interrupt) -> Self {
         Self {
-            plan,
+            plan: Arc::new(plan.clone()),
             options,
             dir,
             interrupt,
@@ -187,21 +199,69 @@ impl<'a> Run<'a> {
 
     /// The cluster with an agent on every node, and what the system needs there.
     async fn bring_up(&mut self) -> Result<Nodes, String> {
-        let wanted = &self.plan.system;
-        let wanted = install::Wanted {
-            def: &wanted.def,
-            version: wanted.version.as_deref(),
-            package: wanted.package.as_deref().map(Path::new),
-        };
-        let places = install::Places::of_this_machine().map_err(|error| error.to_string())?;
-        let installed = install::provide(wanted, &places).await.map_err(|error| error.to_string())?;
+        let plan = Arc::clone(&self.plan);
+        match &plan.cluster.kind {
+            Cluster::Local(_) => self.bring_up_here(&plan).await,
+            Cluster::Ssh(cluster) => self.bring_up_there(cluster).await,
+        }
+    }
+
+    /// Nodes on this machine: they see its files at the same paths, once they are exposed.
+    async fn bring_up_here(&mut self, plan: &Plan) -> Result<Nodes, String> {
+        let installed = provision::here(plan).await?;
         self.versions
-            .push(Version { what: self.plan.system.def.name.clone(), version: installed.version.clone() });
-        // A local node sees this machine's files at the same paths, once they are exposed.
-        let setups = self.plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
-        let transport = self.transport(&installed.expose).await.map_err(|error| error.to_string())?;
-        let started = Fleet::start(Arc::clone(&transport), &self.plan.name).await;
-        let (fleet, events) = match started {
+            .push(Version { what: plan.system.def.name.clone(), version: installed.version.clone() });
+        let setups = plan.setups(&installed.binaries).map_err(|error| error.to_string())?;
+        let mut options = LocalOptions::new(plan.cluster.nodes.len());
+        options.expose.extend_from_slice(&installed.expose);
+        options.agent_log_dir = Some(self.dir.path().join("nodes"));
+        let transport = local::up(options).await.map_err(|error| error.to_string())?;
+        let (fleet, nodes) = self.start_fleet(Arc::new(transport)).await?;
+        Ok(Nodes { setups: Arc::new(setups), ..nodes.of(fleet) })
+    }
+
+    /// Hosts of their own: their addresses are known once they are reached, and programs are brought there.
+    async fn bring_up_there(&mut self, cluster: &SshCluster) -> Result<Nodes, String> {
+        let mut options = SshOptions::new(cluster.clone());
+        options.agent_log_dir = Some(self.dir.path().join("nodes"));
+        let transport = ssh::up(options).await.map_err(|error| error.to_string())?;
+        let unmarked = transport.unmarked().join(", ");
+        if !unmarked.is_empty() && !cluster.disposable && !self.plan.faults.faults.is_empty() {
+            let _ = transport.close().await;
+            return Err(format!(
+                "Faults are made only on hosts that are marked as disposable, and these are not: {unmarked}. If nothing else \
+                 depends on them: schism nodes allow HOST …, or `disposable: true` in the test file."
+            ));
+        }
+        let addresses: Vec<IpAddr> = transport.nodes().iter().map(|node| node.address).collect();
+        let plan = self.plan.with_addresses(&addresses).map_err(|error| error.to_string())?;
+        self.plan = Arc::new(plan);
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let (fleet, nodes) = self.start_fleet(Arc::clone(&transport)).await?;
+        let ready = async {
+            self.dir.write(&self.dir.plan(), &self.plan.to_json()).map_err(|error| error.to_string())?;
+            let (binaries, version) = provision::there(&fleet, &self.plan).await?;
+            let setups =
+                binaries.iter().enumerate().map(|(index, binaries)| self.plan.setup(index, binaries));
+            let setups: Vec<NodeSetup> =
+                setups.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+            Ok::<_, String>((setups, version))
+        };
+        match ready.await {
+            Ok((setups, version)) => {
+                self.versions.push(Version { what: self.plan.system.def.name.clone(), version });
+                Ok(Nodes { setups: Arc::new(setups), ..nodes.of(fleet) })
+            }
+            Err(why) => {
+                fleet.bye().await;
+                let _ = transport.close().await;
+                Err(why)
+            }
+        }
+    }
+
+    async fn start_fleet(&self, transport: Arc<dyn Transport>) -> Result<(Arc<Fleet>, Began), String> {
+        let (fleet, events) = match Fleet::start(Arc::clone(&transport), &self.plan.name).await {
             Ok(started) => started,
             Err(error) => {
                 // The cluster must not outlive a failed start; what closing says adds nothing to the error.
@@ -210,21 +270,7 @@ impl<'a> Run<'a> {
             }
         };
         tracing::info!(event = "cluster up", nodes = transport.nodes().len());
-        Ok(Nodes {
-            dialer: transport.dialer(),
-            transport,
-            fleet,
-            events: Some(events),
-            setups: Arc::new(setups),
-            surprises: Arc::default(),
-        })
-    }
-
-    async fn transport(&self, expose: &[PathBuf]) -> Result<Arc<dyn Transport>, TransportError> {
-        let mut options = LocalOptions::new(self.plan.cluster.nodes.len());
-        options.expose.extend_from_slice(expose);
-        options.agent_log_dir = Some(self.dir.path().join("nodes"));
-        Ok(Arc::new(local::up(options).await?))
+        Ok((fleet, Began { transport, events }))
     }
 
     /// From the start of the system to its stop.
@@ -252,11 +298,14 @@ impl<'a> Run<'a> {
         }
         self.live.phase("collecting");
         let begun = Instant::now();
-        for missing in system::fetch_logs(&nodes.fleet, &nodes.setups, &self.dir).await {
+        for missing in collect::collect(&nodes.fleet, &nodes.setups, &self.dir).await {
             // A log that is missing does not change what the history says.
             tracing::warn!(event = "not collected", %missing);
         }
         let mut left = system::stop(&nodes.fleet, &nodes.setups).await;
+        if !nodes.transport.shares_files() {
+            left.extend(system::remove_files(&nodes.fleet, &nodes.setups).await);
+        }
         left.extend(residue(&nodes.fleet).await);
         if left.is_empty() || !nodes.fleet.is_lost().await || !self.is_lost(nodes) {
             for why in left {
@@ -278,10 +327,13 @@ impl<'a> Run<'a> {
         let watch = roles.as_ref().map(|roles| roles.watch());
         let process = nodes.setups.first().and_then(|setup| setup.processes.first());
         let process = process.map(|process| process.name.clone()).unwrap_or_default();
-        let faults =
-            Faults::new(Arc::clone(&nodes.fleet), &self.plan.faults, roles, &process, self.live.clone());
+        let capture =
+            self.plan.capture.then(|| Capture::new(Arc::clone(&nodes.fleet), Arc::clone(&nodes.setups)));
+        let (fleet, live) = (Arc::clone(&nodes.fleet), self.live.clone());
+        let faults = Faults::new(fleet, &self.plan.faults, roles, &process, live, capture);
         let listener = nodes.listen(&faults);
-        let load = match load::Load::new(self.plan, nodes, &faults, &self.live, &self.dir) {
+        let (plan, dir) = (Arc::clone(&self.plan), self.dir.clone());
+        let load = match load::Load::new(&plan, nodes, &faults, &self.live, &dir) {
             Ok(load) => load,
             Err(why) => {
                 self.against(Verdict::Infra, why);
@@ -318,12 +370,31 @@ impl<'a> Run<'a> {
             let verdict = reasons.iter().fold(Verdict::Void, |worst, reason| worst.worst(reason.verdict));
             return Finished { dir, results: None, verdict, has_report: false, unwritten: Vec::new() };
         }
-        let facts = conclude::facts(plan, &started.to_string(), versions, &options.command);
+        let facts = conclude::facts(&plan, &started.to_string(), versions, &options.command);
         let known = Known { reasons, timings, stopped, watched };
-        let conclusion = conclude::conclude(&dir, plan, facts, known);
+        let conclusion = conclude::conclude(&dir, &plan, facts, known);
         let verdict = conclusion.results.verdict;
         let conclude::Conclusion { results, unwritten, has_report } = conclusion;
         Finished { dir, results: Some(results), verdict, has_report, unwritten }
+    }
+}
+
+/// A cluster with its agents, before anything else is known.
+struct Began {
+    transport: Arc<dyn Transport>,
+    events: tokio::sync::mpsc::UnboundedReceiver<NodeEvent>,
+}
+
+impl Began {
+    fn of(self, fleet: Arc<Fleet>) -> Nodes {
+        Nodes {
+            dialer: self.transport.dialer(),
+            transport: self.transport,
+            fleet,
+            events: Some(self.events),
+            setups: Arc::default(),
+            surprises: Arc::default(),
+        }
     }
 }
 
@@ -376,11 +447,16 @@ impl Nodes {
                     AgentEvent::Gone { reason } => {
                         tracing::warn!(event = "agent gone", node = %name, %reason);
                         faults.ended_early(node, None, &format!("the agent on {name} died"));
-                        if let Err(error) = fleet.agent(node).await {
-                            let what =
-                                format!("The agent on {name} died and could not be started again: {error}");
-                            surprises.lock().unwrap_or_else(PoisonError::into_inner).push(what);
-                        }
+                        let (fleet, surprises) = (Arc::clone(&fleet), Arc::clone(&surprises));
+                        // What other nodes say meanwhile has to be heard.
+                        tokio::spawn(async move {
+                            if let Err(error) = fleet.revive(node).await {
+                                let what = format!(
+                                    "The agent on {name} died and could not be started again: {error}"
+                                );
+                                surprises.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+                            }
+                        });
                     }
                 }
             }

@@ -8,6 +8,7 @@ use schism_workloads::Dialer;
 
 use super::ask::ask;
 use super::fleet::{Fleet, last_lines};
+use crate::agent::Handle;
 use crate::agent::protocol::ProcessStatus;
 use crate::system::{NodeSetup, ProcessSetup};
 
@@ -33,6 +34,8 @@ pub async fn start(fleet: &Arc<Fleet>, setups: &Arc<Vec<NodeSetup>>) -> Result<(
 
 async fn start_node(fleet: &Fleet, node: usize, setup: &NodeSetup) -> Result<(), String> {
     let agent = fleet.agent(node).await.map_err(|error| error.to_string())?;
+    // On a host of its own an earlier run may have left data, which would look like a violation.
+    remove(&agent, setup).await?;
     let mkdir = crate::agent::protocol::Command {
         argv: ["mkdir", "-p", &setup.data, &setup.log_dir].map(str::to_owned).to_vec(),
         ..Default::default()
@@ -191,35 +194,30 @@ pub async fn stop(fleet: &Arc<Fleet>, setups: &Arc<Vec<NodeSetup>>) -> Vec<Strin
     stopped.await.into_iter().filter_map(Result::err).collect()
 }
 
-/// Copies the logs of every node into the run directory. Returns what could not be fetched: named, never fatal.
-pub async fn fetch_logs(
-    fleet: &Arc<Fleet>,
-    setups: &Arc<Vec<NodeSetup>>,
-    run: &crate::store::RunDir,
-) -> Vec<String> {
+/// How long it may take to remove the files of a system.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(60);
+
+async fn remove(agent: &Handle, setup: &NodeSetup) -> Result<(), String> {
+    let rm = crate::agent::protocol::Command {
+        argv: ["rm", "-rf", "--", &setup.data, &setup.log_dir].map(str::to_owned).to_vec(),
+        ..Default::default()
+    };
+    let removed = agent.run(&rm, None, REMOVE_PATIENCE, 4096).await.map_err(|error| error.to_string())?;
+    match removed.success() {
+        true => Ok(()),
+        false => Err(format!("{}: cannot remove {}: {}", setup.node, setup.data, removed.stderr.trim())),
+    }
+}
+
+/// Removes data and logs of the system on all nodes at once. Returns what could not be removed.
+pub async fn remove_files(fleet: &Arc<Fleet>, setups: &Arc<Vec<NodeSetup>>) -> Vec<String> {
     let setups = Arc::clone(setups);
-    let run = run.clone();
-    let fetched = fleet.each(move |fleet, node| {
+    let removed = fleet.each(move |fleet, node| {
         let setup = setups[node].clone();
-        let run = run.clone();
         async move {
-            let mut missing = Vec::new();
-            let dir = match run.node(&setup.node) {
-                Ok(dir) => dir,
-                Err(error) => return vec![error.to_string()],
-            };
-            let agent = match fleet.agent(node).await {
-                Ok(agent) => agent,
-                Err(error) => return vec![error.to_string()],
-            };
-            for process in &setup.processes {
-                let name = process.log.rsplit('/').next().unwrap_or(&process.name);
-                if let Err(error) = agent.fetch_file(&process.log, &dir.join(name)).await {
-                    missing.push(format!("log {} of {}: {error}", process.log, setup.node));
-                }
-            }
-            missing
+            let agent = fleet.agent(node).await.map_err(|error| error.to_string())?;
+            remove(&agent, &setup).await
         }
     });
-    fetched.await.concat()
+    removed.await.into_iter().filter_map(Result::err).collect()
 }

@@ -13,6 +13,8 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::ssh::SshCluster;
+
 /// A test: which system on which cluster, under which load and which faults, for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -187,6 +189,8 @@ impl JsonSchema for SystemChoice {
 pub enum Cluster {
     /// This many nodes on this machine, in Linux namespaces of their own. Needs neither root nor Docker.
     Local(LocalNodes),
+    /// Hosts that SSH reaches; see docs/ssh.md.
+    Ssh(SshCluster),
 }
 
 /// A number of nodes on this machine.

@@ -9,7 +9,7 @@
 //! | `history.jsonl` | every event, as it happened |
 //! | `results.json`, `report.html`, `junit.xml` | the verdict: for programs, people and CI |
 //! | `schism.log` | what the controller did, as JSON lines |
-//! | `nodes/<node>/` | logs of the system and of the agent |
+//! | `nodes/<node>/` | logs of the system and of the agent, configuration and versions of the node |
 //!
 //! Nothing here knows what the files contain.
 

@@ -3,12 +3,18 @@
 //! A transport knows nothing of faults, systems or workloads.
 
 pub mod local;
+pub mod ssh;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schism_workloads::{BoxFuture, Dialer};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The file that marks a host as disposable: whoever made it has said that faults may happen there. Nodes of a local
+/// cluster have it.
+pub const DISPOSABLE: &str = "/etc/schism-disposable";
 
 /// A node of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +49,10 @@ pub trait Transport: Send + Sync {
     fn nodes(&self) -> &[Node];
     /// Starts an agent on the node with this index. May be called again after an agent died.
     fn agent(&self, node: usize) -> BoxFuture<'_, Result<AgentPipe, TransportError>>;
+    /// How long starting an agent again may take before the node counts as unreachable.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(5)
+    }
     /// Opens connections from the controller's side to the nodes' ports.
     fn dialer(&self) -> Arc<dyn Dialer>;
     /// Whether a path on this machine is the same file on the nodes, so that nothing need be uploaded.

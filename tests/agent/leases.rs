@@ -152,7 +152,13 @@ struct Server {
 fn start(state: &Path, mechanisms: Mechanisms) -> (Server, DuplexStream, DuplexStream) {
     let (to_agent, stdin) = tokio::io::duplex(1 << 16);
     let (stdout, from_agent) = tokio::io::duplex(1 << 16);
-    let options = Options { state: state.to_owned(), mechanisms, kernel: Arc::new(|| Ok(Vec::new())) };
+    let options = Options {
+        state: state.to_owned(),
+        mechanisms,
+        kernel: Arc::new(|| Ok(Vec::new())),
+        purge: Arc::new(|| Ok(())),
+        watchdog: None,
+    };
     let (end, ended) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(stdin, stdout, options, async move {
         if ended.await.is_err() {
@@ -583,6 +589,8 @@ async fn the_next_agent_heals_what_a_killed_one_left() {
             state: directory,
             mechanisms: file_faults(&world),
             kernel: Arc::new(|| Ok(Vec::new())),
+            purge: Arc::new(|| Ok(())),
+            watchdog: None,
         };
         serve(reader, writer, options, std::future::pending()).await.unwrap();
         return;

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test's own functions cannot do fails the test")]
 
+mod controllers;
 mod leases;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -12,6 +12,11 @@
 //! - A rule at the front of the chain counts what is from a peer in both sets, a rule at the end drops what is from a peer
 //!   in the first. All faults count before any drops: two faults that cut the same link both see that they bite.
 //!
+//! Ports can be exempt, so that no cut severs the connection that is to heal it: at the very front of the chain, TCP to and
+//! from them is accepted, which ends this chain and no other. Both ways, since the controller may itself run on a node that
+//! is cut off from those it controls. The address at the other end does not matter: exempting the controller's whole address
+//! would make a cut that does not bite where the controller runs on a node.
+//!
 //! The loopback device is never touched: a node that is cut off still reaches itself. Nor is neighbour discovery, as ARP is
 //! not: without the peer's answer to it the node could not send either, and no cut would be one way.
 
@@ -26,8 +31,8 @@ use crate::node::{Evidence, FaultError, Host, Mechanism, Peer};
 
 /// Our table, in the `inet` family.
 pub const TABLE: &str = "schism";
-const CHAIN: &str = "input";
-const PRIORITY: i32 = -10;
+pub(super) const CHAIN: &str = "input";
+pub(super) const PRIORITY: i32 = -10;
 /// How often a removal is tried again when somebody else removes the same at the same time.
 const REMOVALS_MAX: usize = 5;
 /// The first Linux with counters at the elements of a set.
@@ -37,6 +42,7 @@ const KERNEL_MIN: (u32, u32) = (5, 7);
 #[derive(Clone, Debug)]
 pub struct DropFrom {
     peers: Vec<Peer>,
+    exempt_ports: Vec<u16>,
     /// What its sets and rules are found by.
     tag: String,
     comment: String,
@@ -51,8 +57,8 @@ struct Sets {
 }
 
 impl DropFrom {
-    /// The fault `id`, which drops what arrives from `peers`.
-    pub fn new(id: &str, peers: &[Peer]) -> Self {
+    /// The fault `id`, which drops what arrives from `peers`, except for TCP to or from `exempt_ports`.
+    pub fn new(id: &str, peers: &[Peer], exempt_ports: &[u16]) -> Self {
         let mut hash = Fnv::new();
         hash.add(id.as_bytes());
         for peer in peers {
@@ -60,7 +66,24 @@ impl DropFrom {
             hash.add(peer.address.to_string().as_bytes());
         }
         let tag = format!("{:016x}", hash.0);
-        Self { peers: peers.to_vec(), comment: format!("schism {tag} {id}"), tag }
+        let exempt_ports = exempt_ports.to_vec();
+        Self { peers: peers.to_vec(), exempt_ports, comment: format!("schism {tag} {id}"), tag }
+    }
+
+    /// The sets whose elements are dropped, with the addresses in them.
+    pub(super) fn drops(&self) -> Vec<(Key, String, Vec<IpAddr>)> {
+        let addresses = |key: Key| {
+            let mut found: Vec<IpAddr> = self
+                .peers
+                .iter()
+                .map(|peer| peer.address)
+                .filter(|address| wire(*address).0 == key)
+                .collect();
+            found.sort();
+            found.dedup();
+            found
+        };
+        self.sets().into_iter().map(|sets| (sets.key, sets.drop, addresses(sets.key))).collect()
     }
 
     fn sets(&self) -> Vec<Sets> {
@@ -102,6 +125,13 @@ impl DropFrom {
                 nftables::new_rule(TABLE, CHAIN, Place::First, &counting, &self.comment),
                 nftables::new_rule(TABLE, CHAIN, Place::Last, &dropping, &self.comment),
             ]);
+        }
+        // Last, so that they come to stand before what counts.
+        for port in &self.exempt_ports {
+            for end in [Step::FromPort(*port), Step::ToPort(*port)] {
+                let steps = [Step::Tcp, end, Step::Accept];
+                messages.push(nftables::new_rule(TABLE, CHAIN, Place::First, &steps, &self.comment));
+            }
         }
         messages
     }
@@ -321,29 +351,6 @@ fn evidence(seen: &[(&Peer, Option<u64>)]) -> Evidence {
     Evidence { holds, seen: clauses.join("; ") }
 }
 
-/// What is left of any fault of this kind on this node, one line each.
-///
-/// # Errors
-/// The kernel could not be asked.
-pub fn residue() -> io::Result<Vec<String>> {
-    let mut socket = Socket::open(NETFILTER)?;
-    if !nftables::table_exists(&mut socket, TABLE)? {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for rule in nftables::rules(&mut socket, TABLE)? {
-        let comment = rule.comment.unwrap_or_default();
-        found.push(format!("nftables rule {} in table inet {TABLE} ({comment})", rule.handle));
-    }
-    for set in nftables::sets(&mut socket, TABLE)? {
-        found.push(format!("nftables set {set} in table inet {TABLE}"));
-    }
-    if found.is_empty() {
-        found.push(format!("nftables table inet {TABLE}"));
-    }
-    Ok(found)
-}
-
 /// FNV-1a with 64 bits (Fowler, Noll and Vo): a name that every version of this program derives the same way.
 struct Fnv(u64);
 
@@ -371,7 +378,7 @@ mod tests {
     #[test]
     fn every_fault_has_names_of_its_own() {
         let peers = [peer("n1", "10.0.0.1")];
-        let tag = |id: &str, peers: &[Peer]| DropFrom::new(id, peers).tag;
+        let tag = |id: &str, peers: &[Peer]| DropFrom::new(id, peers, &[]).tag;
         assert_eq!(tag("partition-1", &peers), tag("partition-1", &peers));
         assert_ne!(tag("partition-1", &peers), tag("partition-2", &peers));
         assert_ne!(tag("partition-1", &peers), tag("partition-1", &[peer("n1", "10.0.0.2")]));
@@ -385,7 +392,7 @@ mod tests {
             peer("n3", "::ffff:10.0.0.3"),
             peer("n4", "10.0.0.1"),
         ];
-        let sets = DropFrom::new("partition-1", &peers).sets();
+        let sets = DropFrom::new("partition-1", &peers, &[]).sets();
         let shape: Vec<(Key, usize)> = sets.iter().map(|sets| (sets.key, sets.addresses.len())).collect();
         assert_eq!(shape, [(Key::Ipv4, 2), (Key::Ipv6, 1)]);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::poll;
-use super::process::{self, Identity, State};
+use super::process::{self, Identity, Prospect, State};
 use crate::node::{Evidence, FaultError, Host, Mechanism};
 
 /// How long the tree may take to stand still before it is killed as it is.
@@ -26,6 +26,32 @@ impl Kill {
     /// Kills the supervised process of this name.
     pub fn new(process: &str) -> Self {
         Self { process: process.to_owned(), victims: Vec::new() }
+    }
+
+    /// Waits until nothing of the process is on its way to death, so that what is alive then lives. An earlier agent may have
+    /// died while it killed them: what it stopped first and did not come to kill is killed now, since it would keep the
+    /// process from being started.
+    fn finish(&self, host: &dyn Host, deadline: Instant) -> Result<(), FaultError> {
+        loop {
+            let prospects: Vec<(i32, Prospect)> = process::alive(host, &self.process)
+                .into_iter()
+                .map(|pid| (pid, process::prospect(pid)))
+                .filter(|(_, prospect)| *prospect != Prospect::Lives)
+                .collect();
+            if prospects.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let pids: Vec<i32> = prospects.iter().map(|(pid, _)| *pid).collect();
+                return Err(Self::failed("heal", format!("still dying: {}", process::describe(&pids))));
+            }
+            if prospects.iter().any(|(_, prospect)| *prospect == Prospect::Stops) {
+                for pid in process::alive(host, &self.process) {
+                    process::signal(pid, Signal::SIGKILL).map_err(|reason| Self::failed("heal", reason))?;
+                }
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn failed(step: &'static str, reason: impl Into<String>) -> FaultError {
@@ -111,6 +137,7 @@ impl Mechanism for Kill {
             thread::sleep(Duration::from_millis(1));
         }
         self.victims.clear();
+        self.finish(host, deadline)?;
         host.hold_down(&self.process, false);
         host.start(&self.process)
     }

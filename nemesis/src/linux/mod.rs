@@ -3,19 +3,23 @@
 //! Mechanisms block: the agent runs them on threads of their own. They act on the network namespace and the processes of
 //! whoever calls them, and must not know the cluster, the plan or the controller.
 
+mod commands;
 mod drop_from;
 mod kernel;
 mod kill;
+mod leftovers;
 pub mod netlink;
 pub mod nftables;
 mod pause;
 mod poll;
 mod process;
+pub mod qdisc;
 
 use std::io;
 
 use crate::node::{Mechanism, NodeFault};
 
+pub use commands::{Commands, commands};
 pub use drop_from::TABLE;
 
 /// The mechanism of `fault`.
@@ -24,7 +28,9 @@ pub use drop_from::TABLE;
 /// same id with the same data finds in another process what this one left.
 pub fn mechanism(id: &str, fault: &NodeFault) -> Box<dyn Mechanism> {
     match fault {
-        NodeFault::DropFrom { peers } => Box::new(drop_from::DropFrom::new(id, peers)),
+        NodeFault::DropFrom { peers, exempt_ports } => {
+            Box::new(drop_from::DropFrom::new(id, peers, exempt_ports))
+        }
         NodeFault::Kill { process } => Box::new(kill::Kill::new(process)),
         NodeFault::Pause { process } => Box::new(pause::Pause::new(process)),
     }
@@ -37,14 +43,28 @@ pub fn mechanism(id: &str, fault: &NodeFault) -> Box<dyn Mechanism> {
 /// The kernel could not be asked. Without the right to change packet filters nothing can be left there, and nothing can be
 /// asked either: that is clean too.
 pub fn residue() -> io::Result<Vec<String>> {
-    match drop_from::residue() {
+    allowed(leftovers::residue())
+}
+
+/// Removes everything of ours from the kernel of this node, whoever made it and whatever a journal says. Only when nobody
+/// uses this node.
+///
+/// # Errors
+/// The kernel refused. Without the right to change packet filters there is nothing to remove.
+pub fn purge() -> io::Result<()> {
+    allowed(leftovers::purge())
+}
+
+/// Who may not, or cannot, change packet filters has none.
+fn allowed<T: Default>(result: io::Result<T>) -> io::Result<T> {
+    match result {
         Err(error) => match error.raw_os_error() {
             Some(
                 libc::EPERM | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EINVAL,
-            ) => Ok(Vec::new()),
+            ) => Ok(T::default()),
             _ => Err(error),
         },
-        found => found,
+        done => done,
     }
 }
 

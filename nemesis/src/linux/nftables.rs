@@ -4,10 +4,14 @@
 //! Everything lives in the `inet` family, which sees IPv4 and IPv6. Numbers are those of the kernel's
 //! `include/uapi/linux/netfilter/nf_tables.h`. Objects are named by whoever uses this; nothing here knows a fault.
 
+mod steps;
+
 use std::io;
 use std::time::Duration;
 
 use super::netlink::{APPEND, CREATE, Message, NOT_RECURSIVE, Socket, attributes};
+
+pub use steps::Step;
 
 const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
@@ -30,12 +34,6 @@ const HOOK_INPUT: u32 = 1;
 const POLICY_ACCEPT: u32 = 1;
 const SET_HAS_TIMEOUTS: u32 = 0x10;
 const LIST_ITEM: u16 = 1;
-/// The register expressions hand values on in; the verdict has register 0.
-const REGISTER: u32 = 1;
-/// Two registers of 4 bytes in a row, which lie over the first 8 bytes of [`REGISTER`].
-const PAIR: [u32; 2] = [8, 9];
-const VERDICT_REGISTER: u32 = 0;
-const VERDICT_DROP: u32 = 0;
 /// `nft` keeps a rule's comment in its user data as type 0, length, text and a NUL.
 const COMMENT_TYPE: u8 = 0;
 /// Longest comment `nft` accepts.
@@ -93,23 +91,6 @@ pub enum SetKind {
     Counting,
 }
 
-/// A step of a rule. A rule ends at the first step that does not match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The packet did not come in through the loopback device.
-    NotLoopback,
-    /// The packet is of the key's IP version.
-    IpVersion(Key),
-    /// The IPv6 packet is no neighbour solicitation or advertisement, which is to IPv6 what ARP is to IPv4.
-    NotNeighbourDiscovery,
-    /// Loads the source address.
-    Source(Key),
-    /// What was loaded is in the set (by name); its counter, if it has one, counts the packet.
-    InSet(String),
-    /// Drops the packet.
-    Drop,
-}
-
 /// Where in its chain a rule goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -163,6 +144,11 @@ pub fn new_set(table: &str, set: &str, id: u32, key: Key, kind: SetKind) -> Mess
     }
 }
 
+/// Deletes the table with everything in it.
+pub fn delete_table(table: &str) -> Message {
+    Message::new(DELETE_TABLE, 0, &HEADER).string(1, table)
+}
+
 /// Deletes a set that no rule uses any more.
 pub fn delete_set(table: &str, set: &str) -> Message {
     Message::new(DELETE_SET, 0, &HEADER).string(1, table).string(2, set)
@@ -204,69 +190,12 @@ pub fn new_rule(table: &str, chain: &str, place: Place, steps: &[Step], comment:
         .string(1, table)
         .string(2, chain)
         .nested(4, |mut list| {
-            for expression in steps.iter().flat_map(expressions) {
+            for expression in steps.iter().flat_map(steps::expressions) {
                 list = list.nested(LIST_ITEM, expression);
             }
             list
         })
         .bytes(7, &user_data(comment))
-}
-
-type Expression = Box<dyn FnOnce(Message) -> Message>;
-
-fn expression(name: &'static str, data: impl FnOnce(Message) -> Message + 'static) -> Expression {
-    Box::new(move |item| item.string(1, name).nested(2, data))
-}
-
-/// The kernel's expressions for a step.
-fn expressions(step: &Step) -> Vec<Expression> {
-    const META_IIFTYPE: u32 = 8;
-    const META_NFPROTO: u32 = 15;
-    const EQUAL: u32 = 0;
-    const NOT_EQUAL: u32 = 1;
-    const NETWORK_HEADER: u32 = 1;
-    const NEXT_HEADER: u32 = 6;
-    const ICMP_TYPE: u32 = 40;
-    const SOLICITATION: u8 = 135;
-    const ADVERTISEMENT: u8 = 136;
-    let payload = |register: u32, offset: u32, length: u32| {
-        expression("payload", move |data| {
-            data.be32(1, register).be32(2, NETWORK_HEADER).be32(3, offset).be32(4, length)
-        })
-    };
-    let meta = |key: u32| expression("meta", move |data| data.be32(1, REGISTER).be32(2, key));
-    let compare = |operator: u32, value: Vec<u8>| {
-        expression("cmp", move |data| {
-            data.be32(1, REGISTER).be32(2, operator).nested(3, |number| number.bytes(1, &value))
-        })
-    };
-    match step {
-        Step::NotLoopback => {
-            vec![meta(META_IIFTYPE), compare(NOT_EQUAL, libc::ARPHRD_LOOPBACK.to_ne_bytes().to_vec())]
-        }
-        Step::IpVersion(key) => vec![meta(META_NFPROTO), compare(EQUAL, vec![key.protocol()])],
-        Step::NotNeighbourDiscovery => {
-            // Such a packet has no extension headers, so both bytes are where they are. Each fills a register of 4.
-            let is_not =
-                |kind: u8| compare(NOT_EQUAL, vec![libc::IPPROTO_ICMPV6 as u8, 0, 0, 0, kind, 0, 0, 0]);
-            let [first, second] = PAIR;
-            vec![
-                payload(first, NEXT_HEADER, 1),
-                payload(second, ICMP_TYPE, 1),
-                is_not(SOLICITATION),
-                is_not(ADVERTISEMENT),
-            ]
-        }
-        Step::Source(key) => vec![payload(REGISTER, key.source_offset(), key.length())],
-        Step::InSet(set) => {
-            let set = set.clone();
-            vec![expression("lookup", move |data| data.string(1, &set).be32(2, REGISTER))]
-        }
-        Step::Drop => vec![expression("immediate", |data| {
-            data.be32(1, VERDICT_REGISTER)
-                .nested(2, |value| value.nested(2, |verdict| verdict.be32(1, VERDICT_DROP)))
-        })],
-    }
 }
 
 /// Deletes the rule with this handle.

@@ -72,6 +72,11 @@ impl Mechanism for Pause {
     }
 
     fn heal(&mut self, host: &dyn Host) -> Result<(), FaultError> {
+        // Whoever stopped them may have died a moment ago, and what was sent has not arrived: to look stopped, a process has to
+        // notice. SIGCONT takes back a SIGSTOP that is on its way, and does nothing to a process that runs.
+        for pid in process::alive(host, &self.process) {
+            process::signal(pid, Signal::SIGCONT).map_err(|reason| Self::failed("heal", reason))?;
+        }
         // Until none is left: one that was continued may have been about to stop, and its children are listed later.
         for _ in 0..100 {
             let stopped = self.stopped(host);

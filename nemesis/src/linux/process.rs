@@ -54,6 +54,7 @@ impl fmt::Display for State {
 struct Stat {
     letter: char,
     parent: i32,
+    flags: u64,
     started: u64,
 }
 
@@ -61,11 +62,12 @@ struct Stat {
 fn parse_stat(text: &str) -> Option<Stat> {
     let (_, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
-    // Fields 3, 4 and 22 of the file.
+    // Fields 3, 4, 9 and 22 of the file.
     let letter = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Stat { letter, parent, started })
+    let flags = fields.nth(4)?.parse().ok()?;
+    let started = fields.nth(12)?.parse().ok()?;
+    Some(Stat { letter, parent, flags, started })
 }
 
 fn stat(pid: i32) -> Option<Stat> {
@@ -97,6 +99,45 @@ pub fn state(pid: i32) -> State {
         }
     }
     state
+}
+
+/// What becomes of a process by what was already sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// Nothing that is known of.
+    Lives,
+    /// It is stopped, or about to be.
+    Stops,
+    /// It is dying, or about to.
+    Dies,
+}
+
+/// What becomes of the process with this id. A signal takes a moment from being sent to being noticed; until then the process
+/// looks as if nothing had happened.
+pub fn prospect(pid: i32) -> Prospect {
+    /// `PF_EXITING` of the kernel's `sched.h`.
+    const EXITING: u64 = 0x4;
+    let Some(stat) = stat(pid) else { return Prospect::Dies };
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = pending(&status);
+    let has = |signal: Signal| pending >> (signal as i32 - 1) & 1 == 1;
+    if stat.flags & EXITING != 0 || has(Signal::SIGKILL) {
+        Prospect::Dies
+    } else if state(pid) == State::Stopped || has(Signal::SIGSTOP) {
+        Prospect::Stops
+    } else {
+        Prospect::Lives
+    }
+}
+
+/// The signals that a process has been sent and not noticed, as a `status` file says: those of the thread and those of the
+/// process, a bit each.
+fn pending(status: &str) -> u64 {
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    of("SigPnd:").unwrap_or(0) | of("ShdPnd:").unwrap_or(0)
 }
 
 /// Whether this very process is dead, as far as the kernel says so: what cannot be read is not gone.
@@ -204,12 +245,32 @@ mod tests {
     fn reads_stat_of_programs_with_any_name() {
         let fields = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
         for name in ["etcd", "a b", "x) S 9 (y", ""] {
-            let expected = Stat { letter: 'S', parent: 1, started: 777 };
+            let expected = Stat { letter: 'S', parent: 1, flags: 6, started: 777 };
             assert_eq!(parse_stat(&format!("12 ({name}) {fields}")), Some(expected), "{name}");
         }
         for text in ["", "12 (etcd", "12 (etcd)", "12 (etcd) S 1 2"] {
             assert_eq!(parse_stat(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn knows_what_is_on_its_way() {
+        let status =
+            "Name:\tx\nSigPnd:\t0000000000040000\nShdPnd:\t0000000000000100\nSigBlk:\t00000000ffffffff\n";
+        assert_eq!(pending(status), 1 << 18 | 1 << 8);
+        assert_eq!(pending(""), 0);
+        let mut child = Command::new("sleep").arg("300").spawn().unwrap();
+        let pid = child.id().cast_signed();
+        assert_eq!(prospect(pid), Prospect::Lives);
+        // From the very moment on that it was sent, and not only from when it is seen.
+        signal(pid, Signal::SIGSTOP).unwrap();
+        assert_eq!(prospect(pid), Prospect::Stops);
+        signal(pid, Signal::SIGCONT).unwrap();
+        assert_eq!(prospect(pid), Prospect::Lives);
+        child.kill().unwrap();
+        assert_eq!(prospect(pid), Prospect::Dies);
+        child.wait().unwrap();
+        assert_eq!(prospect(pid), Prospect::Dies);
     }
 
     #[test]

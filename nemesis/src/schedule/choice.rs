@@ -34,6 +34,24 @@ pub(super) enum VictimChoice {
     Fixed(Victims),
 }
 
+/// How many nodes are down while these faults are in force; no two of them hit the same node.
+pub(super) fn down<'a>(faults: impl Iterator<Item = &'a Planned>, cluster: Cluster<'_>) -> usize {
+    faults
+        .map(|fault| match fault {
+            Planned::Partition(_) => 0,
+            Planned::Kill(victims) | Planned::Pause(victims) => hits(victims, cluster),
+        })
+        .sum()
+}
+
+fn hits(victims: &Victims, cluster: Cluster<'_>) -> usize {
+    match victims {
+        Victims::Nodes(nodes) => nodes.len(),
+        Victims::Leader => 1,
+        Victims::Followers => cluster.nodes.len().saturating_sub(1),
+    }
+}
+
 /// Nodes whose processes are killed or paused at a moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Busy {
@@ -89,6 +107,14 @@ impl Busy {
 }
 
 impl Choice {
+    /// How many nodes are down while it is in force.
+    pub(super) fn down(&self, cluster: Cluster<'_>) -> usize {
+        match self {
+            Self::Partition(_) => 0,
+            Self::Kill(victims) | Self::Pause(victims) => victims.hits(cluster),
+        }
+    }
+
     pub(super) fn kind(&self) -> FaultKind {
         match self {
             Self::Partition(_) => FaultKind::Partition,
@@ -134,6 +160,14 @@ impl ShapeChoice {
 }
 
 impl VictimChoice {
+    /// How many nodes it takes down.
+    fn hits(&self, cluster: Cluster<'_>) -> usize {
+        match self {
+            Self::Any(count) => *count,
+            Self::Fixed(victims) => hits(victims, cluster),
+        }
+    }
+
     fn draw(&self, cluster: Cluster<'_>, busy: &Busy, random: &mut Random) -> Victims {
         match self {
             Self::Fixed(victims) => victims.clone(),
@@ -197,7 +231,8 @@ fn victims(
 ) -> Vec<Choice> {
     let path = below(path, &[verb, "targets"]);
     each(targets, &path, "target", errors, |target, path, errors| {
-        victim_choice(target, verb, path, cluster, errors).into_iter().collect()
+        let choice = victim_choice(target, verb, path, cluster, errors);
+        choice.filter(|choice| is_allowed(choice, path, cluster, errors)).into_iter().collect()
     })
     .into_iter()
     .map(choice)
@@ -383,6 +418,31 @@ fn victim_choice(
             known.then_some(VictimChoice::Fixed(Victims::Nodes(in_order)))
         }
     }
+}
+
+/// Whether a fault may take as many nodes down as `choice` does.
+fn is_allowed(choice: &VictimChoice, path: &[String], cluster: Cluster<'_>, errors: &mut Errors) -> bool {
+    let (hits, count) = (choice.hits(cluster), cluster.nodes.len());
+    if hits <= cluster.down_max {
+        return true;
+    }
+    errors.add(path, too_many(&format!("takes {hits} of {count} nodes down"), hits, cluster));
+    false
+}
+
+/// What to say where more nodes would be down than may be.
+pub(super) fn too_many(what: &str, down: usize, cluster: Cluster<'_>) -> String {
+    let count = cluster.nodes.len();
+    let word = match down {
+        all if all >= count => "all".to_owned(),
+        majority if majority == count / 2 + 1 => "majority".to_owned(),
+        number => number.to_string(),
+    };
+    format!(
+        "{what}, and no more than {} may be at once; if you want to see that many fail, say so with `max-down: {word}` below \
+         `nemesis`",
+        cluster.down_max
+    )
 }
 
 fn having(count: usize) -> String {

@@ -2,7 +2,7 @@
 
 use schism_history::Random;
 
-use super::choice::{Busy, expand};
+use super::choice::{Busy, down, expand, too_many};
 use super::{Cluster, Dated, Errors, below};
 use crate::spec::{FaultSpec, TimelineEntry};
 
@@ -80,6 +80,7 @@ fn place(
     let busy = Busy::of(overlapping.clone().map(|(_, earlier)| &earlier.fault));
     if busy.certainly_hit_by(choice, cluster) {
         let earlier: Vec<String> = overlapping
+            .clone()
             .filter(|(_, earlier)| {
                 Busy::of(std::iter::once(&earlier.fault)).certainly_hit_by(choice, cluster)
             })
@@ -90,6 +91,12 @@ fn place(
             "hits a process that {with} has not given back yet; start it later, shorten the other or choose other nodes"
         );
         errors.add(&fault_path, message);
+        return None;
+    }
+    let together = down(overlapping.map(|(_, earlier)| &earlier.fault), cluster) + choice.down(cluster);
+    if choice.down(cluster) > 0 && together > cluster.down_max {
+        let what = format!("with what is down then, takes {together} of {} nodes down", cluster.nodes.len());
+        errors.add(&fault_path, too_many(&what, together, cluster));
         return None;
     }
     let fault = choice.draw(cluster, &busy, random);

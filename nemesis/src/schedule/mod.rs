@@ -10,7 +10,7 @@ mod random;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::spec::NemesisSpec;
+use crate::spec::{NemesisSpec, Target};
 use crate::timeline::{FaultKind, Planned, PlannedFault, Timeline};
 
 /// More faults than this are a slip of the pen, and a plan nobody can read.
@@ -32,6 +32,8 @@ pub struct PlanError {
 struct Cluster<'a> {
     nodes: &'a [String],
     has_leader: bool,
+    /// How many nodes may be down at once.
+    down_max: usize,
 }
 
 /// A fault with its time, before it has a name and a lane.
@@ -63,7 +65,8 @@ pub fn plan(
     time_limit: Duration,
 ) -> Result<Timeline, Vec<PlanError>> {
     let mut errors = Errors::default();
-    let cluster = Cluster { nodes, has_leader: roles_available.contains(&"leader") };
+    let down_max = down_max(spec.max_down.as_ref(), nodes.len(), &mut errors);
+    let cluster = Cluster { nodes, has_leader: roles_available.contains(&"leader"), down_max };
     // Below the largest number, so that a sum that reached it is known to be beyond the limit.
     let limit_ns = u64::try_from(time_limit.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX - 1);
     if nodes.is_empty() {
@@ -89,6 +92,25 @@ pub fn plan(
         }
     };
     if errors.0.is_empty() { Ok(Timeline { faults: name(dated) }) } else { Err(errors.0) }
+}
+
+/// How many of `nodes` nodes may be down at once.
+fn down_max(said: Option<&Target>, nodes: usize, errors: &mut Errors) -> usize {
+    let minority = (nodes.saturating_sub(1) / 2).max(1);
+    match said {
+        None | Some(Target::Minority) => minority,
+        Some(Target::One) => 1,
+        Some(Target::Majority) => nodes / 2 + 1,
+        Some(Target::All) => nodes,
+        Some(Target::Count(count)) if *count > 0 => usize::try_from(*count).unwrap_or(usize::MAX),
+        Some(_) => {
+            errors.add(
+                &["nemesis", "max-down"],
+                "is no number of nodes; write minority, majority, all, or a number from 1",
+            );
+            nodes
+        }
+    }
 }
 
 fn refuse_policy_keys(spec: &NemesisSpec, errors: &mut Errors) {

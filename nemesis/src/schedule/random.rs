@@ -5,7 +5,7 @@ use std::time::Duration;
 use schism_history::Random;
 use schism_units::Span;
 
-use super::choice::{Busy, Choice, expand};
+use super::choice::{Busy, Choice, down, expand};
 use super::{Cluster, Dated, Errors, FAULTS_MAX};
 use crate::spec::{FaultSpec, NemesisSpec};
 use crate::timeline::FaultKind;
@@ -152,9 +152,11 @@ fn schedule(pace: Pace, entries: Vec<Vec<Choice>>, cluster: Cluster<'_>, mut ran
             in_force.retain(|fault| fault.end_ns() > at_ns);
             if in_force.len() < pace.overlap {
                 let busy = Busy::of(in_force.iter().map(|fault| &fault.fault));
+                let down = down(in_force.iter().map(|fault| &fault.fault), cluster);
                 let admissible = |choice: &Choice| {
                     let of_its_kind = in_force.iter().any(|fault| fault.fault.kind() == choice.kind());
-                    !of_its_kind && !busy.possibly_hit_by(choice, cluster)
+                    let too_many = down + choice.down(cluster) > cluster.down_max;
+                    !of_its_kind && !too_many && !busy.possibly_hit_by(choice, cluster)
                 };
                 if let Some(choice) = rotation.take(&mut random, admissible) {
                     break Some((choice, busy));

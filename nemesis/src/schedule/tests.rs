@@ -30,7 +30,7 @@ fn errors(value: serde_json::Value, count: usize, roles: &[&str], limit: u64) ->
 
 fn everything() -> serde_json::Value {
     json!({
-        "every": "4s", "duration": "3s", "overlap": 2,
+        "every": "4s", "duration": "3s", "overlap": 2, "max-down": "all",
         "faults": [
             { "partition": { "shape": ["halves", "one", "majorities-ring", "bridge", "isolate-leader", "one-way",
                 { "groups": [["n1"], ["n2", "n3"]] }, { "cut": { "from": ["n1"], "to": ["n2"] } }] } },
@@ -274,6 +274,93 @@ fn refuses_a_policy_without_sense() {
 }
 
 #[test]
+fn whoever_wants_a_majority_to_fail_says_so() {
+    let kill = |target: serde_json::Value, more: serde_json::Value| {
+        let mut value = json!({ "every": "10s", "faults": [{ "kill": { "targets": target } }] });
+        if !more.is_null() {
+            value["max-down"] = more;
+        }
+        value
+    };
+    let nothing = json!(null);
+    for (target, count, said) in [
+        (json!("majority"), 5, "takes 3 of 5 nodes down, and no more than 2 may be at once"),
+        (json!("majority"), 5, "`max-down: majority`"),
+        (json!("all"), 4, "takes 4 of 4 nodes down, and no more than 1 may be at once"),
+        (json!("all"), 4, "`max-down: all`"),
+        (json!("followers"), 5, "`max-down: 4`"),
+        (json!("n1+n2"), 3, "`max-down: majority`"),
+        (json!(2), 2, "no more than 1 may be at once"),
+    ] {
+        let found = errors(kill(target, nothing.clone()), count, &["leader"], 60);
+        assert!(
+            found.len() == 1 && found[0].starts_with("nemesis.faults.0.kill.targets: takes "),
+            "{found:?}"
+        );
+        assert!(found[0].contains(said), "{found:?} does not say {said}");
+    }
+    for (target, max, count) in [
+        (json!("minority"), nothing.clone(), 5),
+        (json!("one"), nothing.clone(), 1),
+        (json!("one"), nothing.clone(), 2),
+        (json!("leader"), nothing, 3),
+        (json!("majority"), json!("majority"), 5),
+        (json!("all"), json!("all"), 5),
+        (json!("followers"), json!(4), 5),
+    ] {
+        plan(&spec(kill(target, max)), &nodes(count), &["leader"], 1, seconds(60)).unwrap();
+    }
+    let lower = errors(kill(json!("minority"), json!("one")), 5, &[], 60);
+    assert!(lower[0].contains("no more than 1 may be at once"), "{lower:?}");
+    for strange in [json!("leader"), json!("n1"), json!(0)] {
+        let found = errors(kill(json!("one"), strange), 5, &["leader"], 60);
+        assert!(found[0].starts_with("nemesis.max-down: is no number of nodes"), "{found:?}");
+    }
+    // What overlaps counts together.
+    let entry = |at: &str, kind: &str, targets: &str| json!({ "at": at, "for": "5s", "fault": { kind: { "targets": targets } } });
+    let apart = json!({ "timeline": [entry("1s", "kill", "n1"), entry("6s", "pause", "n2+n3"), entry("12s", "kill", "n4")] });
+    plan(&spec(apart), &nodes(5), &[], 1, seconds(20)).unwrap();
+    let together = json!({ "timeline": [entry("1s", "kill", "n1"), entry("3s", "pause", "n2+n3")] });
+    let found = errors(together, 5, &[], 20);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("nemesis.timeline.1.fault: with what is down then, takes 3 of 5 nodes down, and no more than 2 may"),
+        "{found:?}"
+    );
+}
+
+/// How many nodes a fault takes down on a cluster of five.
+fn taken_down(fault: &Planned) -> usize {
+    match fault {
+        Planned::Partition(_) => 0,
+        Planned::Kill(Victims::Leader) | Planned::Pause(Victims::Leader) => 1,
+        Planned::Kill(Victims::Followers) | Planned::Pause(Victims::Followers) => 4,
+        Planned::Kill(Victims::Nodes(nodes)) | Planned::Pause(Victims::Nodes(nodes)) => nodes.len(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_more_are_down_at_once_than_may_be(seed in any::<u64>(), most in 2_usize..4, duration in 4_u64..9) {
+        let value = json!({ "every": "4s", "duration": format!("{duration}s"), "overlap": 3, "max-down": most, "faults": [
+            { "kill": { "targets": ["one", "minority", "n1+n2", "leader"] } },
+            { "pause": { "targets": ["one", "minority", "n4"] } },
+            { "partition": {} },
+        ] });
+        let timeline = plan(&spec(value), &nodes(5), &["leader"], seed, seconds(300)).unwrap();
+        prop_assert!(timeline.faults.len() > 20);
+        let mut reached = 0;
+        for fault in &timeline.faults {
+            let in_force = timeline.faults.iter().filter(|other| other.at_ns <= fault.at_ns && other.end_ns() > fault.at_ns);
+            let down: usize = in_force.map(|other| taken_down(&other.fault)).sum();
+            prop_assert!(down <= most, "{down} are down when {} starts", fault.id);
+            reached = reached.max(down);
+        }
+        prop_assert_eq!(reached, most, "what is allowed comes up");
+    }
+}
+
+#[test]
 fn a_timeline_keeps_its_times() {
     let value = json!({ "timeline": [
         { "at": "8s", "for": "30s", "fault": { "kill": { "targets": "n2" } } },
@@ -281,7 +368,7 @@ fn a_timeline_keeps_its_times() {
         { "at": "6s", "for": "4s", "fault": { "partition": { "shape": { "cut": { "from": ["n1"], "to": ["n2"] } } } } },
         { "at": "9s", "for": "1s", "fault": { "pause": { "targets": 4 } } },
         { "at": "16s", "for": "1s", "fault": { "partition": {} } },
-    ] });
+    ], "max-down": "all" });
     let timeline = plan(&spec(value), &nodes(5), &["leader"], 1, seconds(20)).unwrap();
     let line = |fault: &PlannedFault| {
         format!(
@@ -315,7 +402,7 @@ fn refuses_a_timeline_without_sense() {
         { "at": "2s", "for": "9s", "fault": { "kill": { "targets": "n1+n2" } } },
         { "at": "3s", "for": "1s", "fault": { "pause": { "targets": ["n4", "n5"] } } },
         { "at": "4s", "for": "1s", "fault": { "pause": { "targets": 4 } } },
-    ] });
+    ], "max-down": "all" });
     let found = errors(value, 5, &[], 20);
     let expected = [
         "nemesis.timeline.0.fault: hits a process that timeline entry 3 (kill n1, n2) has not given back yet",

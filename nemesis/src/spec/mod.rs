@@ -40,6 +40,15 @@ pub struct NemesisSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub overlap: Option<u32>,
+    /// How many nodes may be down, that is killed or paused, at once: `minority`, `majority`, `all` or a number. Whoever wants
+    /// to see a majority fail has to say so. Default: minority, and 1 where a minority is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"majority")]
+    pub max_down: Option<Target>,
+    /// Whether to record what each node sends and receives while faults are in force: `nodes/<node>/faults/<fault>.pcap` in the
+    /// run directory, at most 64 MiB each, with the first 256 bytes of each packet. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub capture: bool,
     /// Time at the start of the run without a fault. Default: half of `every`, at most 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_up: Option<Span>,

@@ -1,6 +1,7 @@
 //! Drops between two network namespaces.
 
-use std::net::{IpAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use schism_nemesis::linux::netlink::{Message, NETFILTER, Socket};
 use schism_nemesis::linux::nftables::{self, Key, Place, SetKind, Step};
-use schism_nemesis::linux::{TABLE, mechanism, residue};
+use schism_nemesis::linux::{TABLE, mechanism, purge, qdisc, residue};
 use schism_nemesis::node::{FaultError, Host, Mechanism, NodeFault, Peer};
 
-use crate::lab::{self, NODE, PEERS, inside_namespaces};
+use crate::lab::{self, NODE, PEERS, SCOUTS, inside_namespaces};
 
 /// A node without processes.
 struct Nothing;
@@ -35,7 +36,7 @@ fn peer(node: &str, address: &str) -> Peer {
 }
 
 fn drop_from(id: &str, peers: &[Peer]) -> Box<dyn Mechanism> {
-    mechanism(id, &NodeFault::DropFrom { peers: peers.to_vec() })
+    mechanism(id, &NodeFault::DropFrom { peers: peers.to_vec(), exempt_ports: Vec::new() })
 }
 
 /// Sends one datagram and says whether it arrived. Waits for a sign either way: the datagram, or a count that grew.
@@ -236,12 +237,15 @@ fn renewing_lets_nothing_through_and_keeps_the_count() {
 #[test]
 fn another_process_heals_from_the_data_alone() {
     inside_namespaces("drops::another_process_heals_from_the_data_alone", || {
-        let fault = NodeFault::DropFrom { peers: vec![peer("n2", PEERS[0]), peer("n3", PEERS[3])] };
+        let fault = NodeFault::DropFrom {
+            peers: vec![peer("n2", PEERS[0]), peer("n3", PEERS[3])],
+            exempt_ports: vec![22],
+        };
         mechanism("partition-1", &fault).inject(&Nothing, LEASE).unwrap();
-        assert_eq!(residue().unwrap().len(), 8, "{:#?}", residue());
+        assert_eq!(residue().unwrap().len(), 10, "{:#?}", residue());
         // Injecting again replaces it.
         mechanism("partition-1", &fault).inject(&Nothing, LEASE).unwrap();
-        assert_eq!(residue().unwrap().len(), 8, "{:#?}", residue());
+        assert_eq!(residue().unwrap().len(), 10, "{:#?}", residue());
         // As a journal gives it back.
         let journalled: NodeFault = serde_json::from_str(&serde_json::to_string(&fault).unwrap()).unwrap();
         let mut other = mechanism("partition-1", &journalled);
@@ -294,7 +298,12 @@ fn whole_ruleset() -> Vec<Vec<u8>> {
 }
 
 fn nft(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("nft").args(arguments).output().ok()?;
+    run("nft", arguments)
+}
+
+/// What a program says; nothing where it is not installed.
+fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8(output.stdout).unwrap())
 }
@@ -319,13 +328,30 @@ fn what_is_not_ours_stays_as_it_is() {
         ];
         Socket::open(NETFILTER).unwrap().transaction(&theirs).unwrap();
         nft(&["add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; \
-               add rule ip nat post oifname node masquerade"]);
-        let before = (whole_ruleset(), nft(&["list", "ruleset"]));
+               add rule ip nat post oifname node masquerade; add table ip6 filter; \
+               add chain ip6 filter INPUT { type filter hook input priority 0; policy accept; }; \
+               add rule ip6 filter INPUT ip6 saddr fd99::/64 drop"]);
+        for iptables in ["iptables-nft", "ip6tables-nft"] {
+            run(iptables, &["-A", "INPUT", "-p", "tcp", "--dport", "9", "-j", "DROP"]);
+        }
+        lab::add_root_qdisc("node", "pfifo", 0x10_0000);
+        let theirs = || {
+            let texts = [
+                nft(&["list", "ruleset"]),
+                run("iptables-nft", &["-S"]),
+                run("ip6tables-nft", &["-S"]),
+                run("tc", &["qdisc", "show"]),
+            ];
+            (whole_ruleset(), qdisc::roots().unwrap(), texts)
+        };
+        let before = theirs();
         assert!(before.0.len() >= 5);
 
         let node = lab::socket(NODE[0].parse::<IpAddr>().unwrap());
         let one = peers.socket(PEERS[0]);
-        let mut fault = drop_from("partition-1", &[peer("n2", PEERS[0])]);
+        let both = [peer("n2", PEERS[0]), peer("n2", PEERS[2])];
+        let mut fault =
+            mechanism("partition-1", &NodeFault::DropFrom { peers: both.to_vec(), exempt_ports: vec![22] });
         fault.precheck(&Nothing).unwrap();
         fault.inject(&Nothing, LEASE).unwrap();
         assert!(!arrives(&one, &node, fault.as_mut()));
@@ -338,7 +364,89 @@ fn what_is_not_ours_stays_as_it_is() {
             }
         }
         fault.heal(&Nothing).unwrap();
-        assert_eq!((whole_ruleset(), nft(&["list", "ruleset"])), before);
+        assert_eq!(theirs(), before);
+
+        // Also when nobody knows any more what the fault was.
+        fault.inject(&Nothing, LEASE).unwrap();
+        assert!(!residue().unwrap().is_empty());
+        for _ in 0..2 {
+            purge().unwrap();
+            assert_clean();
+            assert_eq!(theirs(), before);
+        }
+    });
+}
+
+/// A TCP listener that answers whoever connects, in the calling thread's namespace.
+fn answering(address: &str) -> SocketAddr {
+    let listener = TcpListener::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
+    let bound = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(b"here"));
+        }
+    });
+    bound
+}
+
+/// Whether a connection is made and answered.
+fn answers(address: SocketAddr, patience: Duration) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, patience) else { return false };
+    stream.set_read_timeout(Some(patience)).unwrap();
+    let mut said = [0; 4];
+    stream.read_exact(&mut said).is_ok()
+}
+
+#[test]
+fn exempt_ports_are_reached_through_every_cut() {
+    inside_namespaces("drops::exempt_ports_are_reached_through_every_cut", || {
+        const SHORT: Duration = Duration::from_millis(300);
+        let peers = lab::peers();
+        let everyone: Vec<Peer> = PEERS.iter().chain(&SCOUTS).map(|address| peer("other", address)).collect();
+        for (node, other) in [(NODE[0], PEERS[0]), (NODE[1], PEERS[2])] {
+            // A control port and a data port on either side.
+            let (control, data) = (answering(node), answering(node));
+            let (far_control, far_data) = peers.run(move || (answering(other), answering(other)));
+            let exempt_ports = vec![control.port(), far_control.port()];
+            let cut = NodeFault::DropFrom { peers: everyone.clone(), exempt_ports };
+            let mut fault = mechanism("partition-1", &cut);
+            fault.precheck(&Nothing).unwrap();
+            fault.inject(&Nothing, LEASE).unwrap();
+            // Another one on the same link, with nothing exempt, is made later and gone sooner.
+            let mut bare = drop_from("partition-2", &everyone);
+            for _ in 0..2 {
+                bare.inject(&Nothing, LEASE).unwrap();
+                bare.heal(&Nothing).unwrap();
+                assert!(peers.run(move || answers(control, PATIENCE)), "{node}: the control port is cut");
+                assert!(answers(far_control, PATIENCE), "{node}: the peer's control port is cut");
+                assert!(!peers.run(move || answers(data, SHORT)), "{node}: the cut does not bite");
+                assert!(!answers(far_data, SHORT), "{node}: the answer of a peer comes through");
+            }
+            let datagrams = lab::socket(node.parse::<IpAddr>().unwrap());
+            let one = peers.socket(other);
+            assert!(!arrives(&one, &datagrams, fault.as_mut()), "{node}: UDP is not exempt");
+            fault.renew(&Nothing, LEASE).unwrap();
+            assert!(peers.run(move || answers(control, PATIENCE)));
+            fault.heal(&Nothing).unwrap();
+            assert!(fault.verify_healed(&Nothing, AT_ONCE).unwrap().holds);
+            assert!(peers.run(move || answers(data, PATIENCE)));
+            assert_clean();
+        }
+    });
+}
+
+#[test]
+fn a_foreign_root_qdisc_is_not_replaced() {
+    inside_namespaces("drops::a_foreign_root_qdisc_is_not_replaced", || {
+        let _peers = lab::peers();
+        qdisc::check_root("node").unwrap();
+        lab::add_root_qdisc("node", "pfifo", 0x10_0000);
+        let error = qdisc::check_root("node").unwrap_err();
+        assert!(error.contains("pfifo 10:") && error.contains("tc qdisc del dev node root"), "{error}");
+        qdisc::check_root("lo").unwrap();
+        lab::add_root_qdisc("lo", "pfifo", qdisc::HANDLE);
+        qdisc::check_root("lo").unwrap();
+        assert!(qdisc::check_root("none").unwrap_err().contains("none"));
     });
 }
 

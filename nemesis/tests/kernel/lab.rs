@@ -111,6 +111,16 @@ fn add_address(interface: &str, address: IpAddr) {
     request(&Message::new(RTM_NEWADDR, CREATE | EXCL, &header).bytes(2, &bytes).bytes(1, &bytes));
 }
 
+/// Gives an interface a root queueing discipline, as a person would with `tc qdisc add`.
+pub fn add_root_qdisc(interface: &str, kind: &str, handle: u32) {
+    const RTM_NEWQDISC: u16 = 36;
+    let mut header = vec![0; 4];
+    for number in [index(interface), handle, u32::MAX, 0] {
+        header.extend_from_slice(&number.to_ne_bytes());
+    }
+    request(&Message::new(RTM_NEWQDISC, CREATE | EXCL, &header).string(1, kind));
+}
+
 /// Makes a veth pair: `here` in this namespace, `there` in the other one.
 fn add_pair(here: &str, there: &str, other: &File) {
     const IFLA_IFNAME: u16 = 3;
@@ -140,7 +150,7 @@ pub struct Peers {
 /// The node's own address of each IP version.
 pub const NODE: [&str; 2] = ["10.97.0.1", "fd97::1"];
 /// A third peer's, used to see that the link is up.
-const SCOUTS: [&str; 2] = ["10.97.0.4", "fd97::4"];
+pub const SCOUTS: [&str; 2] = ["10.97.0.4", "fd97::4"];
 /// The peers' addresses.
 pub const PEERS: [&str; 4] = ["10.97.0.2", "10.97.0.3", "fd97::2", "fd97::3"];
 
@@ -188,8 +198,13 @@ impl Peers {
     /// A socket of the peer with this address. It may be used from any thread.
     pub fn socket(&self, address: &str) -> UdpSocket {
         let address: IpAddr = address.parse().unwrap();
+        self.run(move || socket(address))
+    }
+
+    /// Runs something in the peers' namespace and waits for it.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (sender, receiver) = mpsc::channel();
-        self.jobs.send(Box::new(move || sender.send(socket(address)).unwrap())).unwrap();
+        self.jobs.send(Box::new(move || sender.send(job()).unwrap())).unwrap();
         receiver.recv().unwrap()
     }
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use crate::agent::protocol::CHUNK_LEN;
+use crate::agent::piece::Piece;
+use crate::agent::protocol::{CHUNK_LEN, LISTED_MAX};
 
 fn absolute(path: &str) -> Result<&Path, String> {
     let path = Path::new(path);
@@ -44,6 +45,47 @@ pub fn write(path: &str, mode: u32, data: &str, append: bool) -> Result<(), Stri
     Ok(())
 }
 
+/// Directories below directories are looked into down to this depth.
+const DEPTH_MAX: usize = 8;
+
+/// The regular files below a directory, as paths below it, sorted, and whether there are more than are listed. Links are not
+/// followed. Blocks.
+///
+/// # Errors
+/// A sentence.
+pub fn list(directory: &str) -> Result<(Vec<String>, bool), String> {
+    let root = absolute(directory)?;
+    let failed = |path: &Path, error: std::io::Error| format!("list {}: {error}", path.display());
+    let mut found = Vec::new();
+    let mut open = vec![(root.to_owned(), 0)];
+    while let Some((path, depth)) = open.pop() {
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|error| failed(&path, error))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&path, error))?;
+            let kind = entry.file_type().map_err(|error| failed(&entry.path(), error))?;
+            if kind.is_dir() && depth < DEPTH_MAX {
+                open.push((entry.path(), depth + 1));
+            } else if kind.is_file()
+                && let Some(below) = entry.path().strip_prefix(root).ok().and_then(Path::to_str)
+            {
+                found.push(below.to_owned());
+            }
+            // Nobody reads through more than this, and a directory gone mad must not fill the memory.
+            if found.len() > LISTED_MAX * 10 {
+                open.clear();
+                break;
+            }
+        }
+    }
+    found.sort();
+    let more = found.len() > LISTED_MAX;
+    found.truncate(LISTED_MAX);
+    Ok((found, more))
+}
+
 /// A part of a file, read piece by piece. Blocks.
 pub struct Reader {
     file: std::io::Take<fs::File>,
@@ -77,16 +119,63 @@ impl Reader {
         Ok(Self { file: file.take(length), path: path.to_owned() })
     }
 
-    /// The next chunk, base64; `None` at the end.
+    /// The next piece; `None` at the end.
     ///
     /// # Errors
     /// A sentence.
-    pub fn next(&mut self) -> Result<Option<String>, String> {
+    pub fn next(&mut self) -> Result<Option<Piece>, String> {
         let mut chunk = Vec::with_capacity(CHUNK_LEN);
         (&mut self.file)
             .take(CHUNK_LEN as u64)
             .read_to_end(&mut chunk)
             .map_err(|error| format!("read {}: {error}", self.path))?;
-        Ok(if chunk.is_empty() { None } else { Some(BASE64.encode(chunk)) })
+        Ok(if chunk.is_empty() { None } else { Some(Piece::of(&chunk)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::piece::unpack;
+
+    #[test]
+    fn a_file_arrives_whole_and_what_can_shrink_does() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("log");
+        let mut random = schism_history::Random::new(1, "noise");
+        let noise: Vec<u8> = (0..CHUNK_LEN).map(|_| random.next_u64() as u8).collect();
+        let text = "2026-04-21 leader elected\n".repeat(CHUNK_LEN / 16).into_bytes();
+        for (content, shrinks) in [(noise, false), (text, true), (Vec::new(), false)] {
+            fs::write(&path, &content).unwrap();
+            let mut reader = Reader::open(path.to_str().unwrap(), 0, u64::MAX).unwrap();
+            let (mut back, mut sent) = (Vec::new(), 0);
+            while let Some(Piece { data, gzip }) = reader.next().unwrap() {
+                sent += data.len();
+                back.extend(unpack(&data, gzip).unwrap());
+            }
+            assert_eq!(back, content);
+            assert_eq!(sent < content.len() / 4, shrinks, "{sent} of {}", content.len());
+        }
+    }
+
+    #[test]
+    fn lists_files_below_a_directory_and_follows_no_link() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir_all(path("old/deep")).unwrap();
+        for name in ["b.log", "b.log.1", "old/b.log.2.gz", "old/deep/a"] {
+            fs::write(path(name), "x").unwrap();
+        }
+        std::os::unix::fs::symlink("/", path("loop")).unwrap();
+        let (files, more) = list(place.path().to_str().unwrap()).unwrap();
+        assert_eq!(files, ["b.log", "b.log.1", "old/b.log.2.gz", "old/deep/a"]);
+        assert!(!more);
+        assert_eq!(list(path("nowhere").to_str().unwrap()).unwrap(), (Vec::new(), false));
+        assert!(list("relative").is_err());
+        for number in 0..LISTED_MAX {
+            fs::write(path(&format!("many{number}")), "").unwrap();
+        }
+        let (files, more) = list(place.path().to_str().unwrap()).unwrap();
+        assert_eq!((files.len(), more), (LISTED_MAX, true));
     }
 }

@@ -10,12 +10,15 @@ mod log;
 mod names;
 mod pidfd;
 mod poke;
+mod presence;
 mod proc;
 mod reach;
 mod run;
 mod session;
+mod ssh;
 mod state;
 mod supervisor;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ use schism_nemesis::node::{Mechanism, NodeFault};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use session::{ServeError, serve};
+pub use watchdog::{WATCHDOG_COMMAND, main as watchdog_main};
 
 /// Where the agent keeps what has to outlive it, unless told otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/schism";
@@ -35,6 +39,9 @@ pub type Mechanisms = Arc<dyn Fn(&str, &NodeFault) -> Box<dyn Mechanism> + Send 
 /// What of ours the kernel of this node holds, one line each, whoever made it. Blocks.
 pub type Kernel = Arc<dyn Fn() -> std::io::Result<Vec<String>> + Send + Sync>;
 
+/// Removes what of ours the kernel of this node holds, whoever made it. Blocks.
+pub type Purge = Arc<dyn Fn() -> std::io::Result<()> + Send + Sync>;
+
 /// What an agent is started with.
 #[derive(Clone)]
 pub struct Options {
@@ -44,6 +51,11 @@ pub struct Options {
     pub mechanisms: Mechanisms,
     /// What is left of faults, also of those that no journal knows.
     pub kernel: Kernel,
+    /// Removes that, when asked to.
+    pub purge: Purge,
+    /// The `schism` executable, which is started once more as the watchdog before the first fault. Without one, nobody heals
+    /// what an agent that was killed leaves until the next one starts: for mechanisms that only this process knows.
+    pub watchdog: Option<PathBuf>,
 }
 
 /// Runs the agent on this process's stdin and stdout, with its log as JSON lines on stderr, until the controller says bye,

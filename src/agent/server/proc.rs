@@ -225,7 +225,7 @@ fn mark_of(pid: i32) -> Option<String> {
 
 /// The environment a process was started with. Read in one go where it can be: between two reads the process may replace
 /// its program, and the second would find the end.
-fn environment(pid: i32) -> io::Result<Vec<u8>> {
+pub fn environment(pid: i32) -> io::Result<Vec<u8>> {
     let mut file = fs::File::open(format!("/proc/{pid}/environ"))?;
     let mut environment = vec![0; ENVIRONMENT_LEN];
     let len = file.read(&mut environment)?;
@@ -244,11 +244,13 @@ fn is_in_exec(pid: i32) -> bool {
     })
 }
 
-/// Where process numbers and start times mean what they mean: this boot, this pid namespace.
+/// Where process numbers and start times mean what they mean: this boot, this pid namespace. The kernel gives the number of a
+/// namespace that is gone to another one, hence also the start of its first process.
 pub fn scope() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let namespace = fs::read_link(Path::new("/proc/self/ns/pid")).unwrap_or_default();
-    format!("{} {}", boot.trim(), namespace.display())
+    let first = Stat::of(1).map_or(0, |stat| stat.identity.start);
+    format!("{} {} {first}", boot.trim(), namespace.display())
 }
 
 /// Kills `root` and everything it started, and returns when all of it is gone. Blocks for at most `patience`.

@@ -1,9 +1,13 @@
 //! The state directory: what has to outlive the agent, and the lock that keeps a second agent out.
+//!
+//! Whoever makes or undoes faults holds that lock: an agent as long as it lives, a watchdog while it heals, `schism heal`.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,16 +16,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::names::file_name;
+use super::presence::{Presence, Watch};
 
 /// How long an agent waits for an earlier one on the same directory to heal and go.
-const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+/// A longer note in the lock is not ours.
+const NOTE_LEN_MAX: usize = 1024;
 
 /// An open state directory. Nobody else has it open.
 #[derive(Debug)]
 pub struct State {
     directory: PathBuf,
     owner: String,
-    _lock: Flock<File>,
+    lock: Mutex<Flock<File>>,
 }
 
 /// A kind of record, a directory of its own.
@@ -31,6 +38,8 @@ pub enum Shelf {
     Journal,
     /// Supervised processes.
     Processes,
+    /// Faults that a watchdog undid, until an agent has told its controller.
+    Healed,
 }
 
 impl Shelf {
@@ -38,6 +47,7 @@ impl Shelf {
         match self {
             Self::Journal => "journal",
             Self::Processes => "processes",
+            Self::Healed => "healed",
         }
     }
 }
@@ -48,10 +58,33 @@ impl State {
     /// # Errors
     /// It cannot be made or written to, or another agent stays: a sentence.
     pub fn open(directory: &Path) -> Result<Self, String> {
+        match Self::open_within(directory, LOCK_PATIENCE)? {
+            Ok(state) => Ok(state),
+            Err(in_use) if in_use.lives => Err(format!(
+                "{in_use} uses {}: another run uses this node. Wait until it ends, or stop it",
+                directory.display()
+            )),
+            Err(in_use) => Err(format!(
+                "{in_use} uses {} and did not go within {} s: another run uses this node. Wait for it, or end that process",
+                directory.display(),
+                LOCK_PATIENCE.as_secs()
+            )),
+        }
+    }
+
+    /// Opens the directory, or says at once that somebody else has it open.
+    ///
+    /// # Errors
+    /// It cannot be made or written to: a sentence.
+    pub fn open_now(directory: &Path) -> Result<Result<Self, InUse>, String> {
+        Self::open_within(directory, Duration::ZERO)
+    }
+
+    fn open_within(directory: &Path, patience: Duration) -> Result<Result<Self, InUse>, String> {
         let failed = |what: &Path, error: io::Error| {
             format!("the state directory cannot be used: {}: {error}", what.display())
         };
-        for shelf in ["", Shelf::Journal.name(), Shelf::Processes.name()] {
+        for shelf in ["", Shelf::Journal.name(), Shelf::Processes.name(), Shelf::Healed.name()] {
             let path = directory.join(shelf);
             fs::DirBuilder::new()
                 .recursive(true)
@@ -68,16 +101,35 @@ impl State {
             .mode(0o600)
             .open(&path)
             .map_err(|error| failed(&path, error))?;
-        let mut lock = lock(file, directory).map_err(|error| failed(&path, error))??;
-        let me = std::process::id().to_string();
-        let note = lock.set_len(0).and_then(|()| lock.write_all(me.as_bytes()));
-        note.map_err(|error| failed(&path, error))?;
+        let mut lock =
+            match lock(file, patience, Watch::new(directory, &path)).map_err(|error| failed(&path, error))? {
+                Ok(lock) => lock,
+                Err(in_use) => return Ok(Err(in_use)),
+            };
+        note(&mut lock, "").map_err(|error| failed(&path, error))?;
         // What is in a directory is as durable as the directory's own name.
         for path in [directory, directory.parent().unwrap_or(directory)] {
             File::open(path).and_then(|above| above.sync_all()).map_err(|error| failed(path, error))?;
         }
         let owner = owner(directory).map_err(|error| failed(&directory.join("owner"), error))?;
-        Ok(Self { directory: directory.to_owned(), owner, _lock: lock })
+        Ok(Ok(Self { directory: directory.to_owned(), owner, lock: Mutex::new(lock) }))
+    }
+
+    /// Says whose agent this is, for whoever is kept out.
+    pub fn used_by(&self, controller: &str) {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = note(&mut lock, controller) {
+            tracing::warn!(%error, "others will not know whose agent this is");
+        }
+    }
+
+    /// Notes when the controller is heard, for as long as the note lives.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn claim(&self) -> Result<Presence, String> {
+        Presence::note(&self.directory)
+            .map_err(|error| format!("the state directory cannot be used: {error}"))
     }
 
     /// Tells this state directory from all others; marks the processes that are ours.
@@ -156,26 +208,72 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     })
 }
 
-/// Waits for the lock: an agent that lost its controller heals first and goes then. The outer error is the file system's.
-fn lock(mut file: File, directory: &Path) -> io::Result<Result<Flock<File>, String>> {
-    let end = Instant::now() + LOCK_PATIENCE;
+/// Writes who has the lock, and for whom.
+fn note(lock: &mut File, controller: &str) -> io::Result<()> {
+    let controller: String = controller.chars().filter(|letter| !letter.is_control()).take(100).collect();
+    lock.set_len(0)?;
+    lock.write_all_at(format!("{}\n{controller}", std::process::id()).as_bytes(), 0)
+}
+
+/// Whether the journal of this state directory names no fault. Needs no lock, and makes nothing: a directory that is not
+/// there names none either.
+///
+/// # Errors
+/// It cannot be read.
+pub fn journal_is_empty(directory: &Path) -> io::Result<bool> {
+    let entries = match fs::read_dir(directory.join(Shelf::Journal.name())) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
+    };
+    for entry in entries {
+        // Nothing is done on the strength of half an entry.
+        if Path::new(&entry?.file_name()).extension().is_none_or(|extension| extension != "partial") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Somebody else has the state directory open.
+#[derive(Debug)]
+pub struct InUse {
+    /// The process, as far as it is known.
+    pid: String,
+    /// For whom, if anybody has said.
+    controller: Option<String>,
+    /// Whether that controller was heard while we waited.
+    lives: bool,
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.controller {
+            Some(controller) => write!(f, "the agent of {controller} (process {})", self.pid),
+            None => write!(f, "another agent (process {})", self.pid),
+        }
+    }
+}
+
+/// Waits for the lock: an agent that lost its controller heals first and goes then. Gives up at once where the one that has
+/// it serves a controller that lives. The outer error is the file system's.
+fn lock(mut file: File, patience: Duration, mut watch: Watch<'_>) -> io::Result<Result<Flock<File>, InUse>> {
+    let end = Instant::now() + patience;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(Ok(lock)),
-            Err((back, Errno::EWOULDBLOCK)) if Instant::now() < end => file = back,
-            Err((mut back, Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                // Only makes the message better.
-                let _ = (&mut back).take(20).read_to_string(&mut pid);
-                return Ok(Err(format!(
-                    "another agent (process {}) uses {} and did not go within {} s: another run uses this node. Wait for \
-                     it, or end that process",
-                    pid.trim(),
-                    directory.display(),
-                    LOCK_PATIENCE.as_secs()
-                )));
-            }
+            Err((back, Errno::EWOULDBLOCK)) => back,
             Err((_, error)) => return Err(error.into()),
+        };
+        let mut note = [0; NOTE_LEN_MAX];
+        // Empty where it cannot be read: then nobody is known to have it.
+        let length = file.read_at(&mut note, 0).unwrap_or_default();
+        let note = String::from_utf8_lossy(&note[..length]);
+        let (pid, controller) = note.split_once('\n').unwrap_or((&note, ""));
+        // Whoever does not wait does not ask anybody to go either.
+        let lives = !patience.is_zero() && watch.look(pid);
+        if lives || Instant::now() >= end {
+            let controller = (!controller.is_empty()).then(|| controller.to_owned());
+            return Ok(Err(InUse { pid: pid.to_owned(), controller, lives }));
         }
         // The lock can be awaited only without a bound, so it is asked for again and again.
         std::thread::sleep(Duration::from_millis(20));
@@ -235,6 +333,26 @@ mod tests {
         state.remove(Shelf::Journal, "b").unwrap();
         state.remove(Shelf::Journal, "b").unwrap();
         assert_eq!(state.all::<i32>(Shelf::Journal).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn says_who_keeps_others_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let me = std::process::id();
+        for (controller, said) in [
+            (None, format!("another agent (process {me})")),
+            (Some("a run that is\ncalled so"), format!("the agent of a run that iscalled so (process {me})")),
+            (Some("me"), format!("the agent of me (process {me})")),
+        ] {
+            if let Some(controller) = controller {
+                state.used_by(controller);
+            }
+            let in_use = State::open_now(directory.path()).unwrap().unwrap_err();
+            assert_eq!(in_use.to_string(), said);
+        }
+        drop(state);
+        State::open_now(directory.path()).unwrap().unwrap();
     }
 
     #[test]

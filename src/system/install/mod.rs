@@ -163,17 +163,27 @@ pub async fn provide(wanted: Wanted<'_>, places: &Places) -> Result<Installed, I
     Ok(Installed::new(binaries, version, Some(root.directory)))
 }
 
+/// The command that says the version of a system whose binaries are at these paths; `None` where there is none.
+///
+/// # Errors
+/// Its template fails.
+pub(crate) fn version_command(
+    def: &SystemDef,
+    paths: &BTreeMap<String, String>,
+) -> Option<Result<Vec<String>, template::TemplateError>> {
+    let templates = def.install.version_command.as_ref()?;
+    let context = binaries_context(paths);
+    Some(templates.iter().map(|part| template::fill(part, &context)).collect())
+}
+
 /// Asks a program for its version; `None` where it is not said how to ask, or nothing like a version comes back.
 async fn ask_version(
     def: &SystemDef,
     binaries: &BTreeMap<String, PathBuf>,
     root: Option<&Path>,
 ) -> Result<Option<String>, InstallError> {
-    let Some(templates) = &def.install.version_command else { return Ok(None) };
     let paths = binaries.iter().map(|(name, path)| (name.clone(), path.display().to_string())).collect();
-    let context = binaries_context(&paths);
-    let filled: Result<Vec<String>, _> =
-        templates.iter().map(|part| template::fill(part, &context)).collect();
+    let Some(filled) = version_command(def, &paths) else { return Ok(None) };
     let argv = filled.map_err(|error| {
         InstallError::new(
             format!("the version command's template fails: {error}"),

@@ -15,6 +15,7 @@
 //! | `node_init` | the first process of a node, and what it mounts at each boot |
 //! | `program` | how a program gets into a node |
 //! | `diagnose` | why a machine does not allow this, and what to do |
+//! | `standing` | a cluster that outlives the command that made it, with an `sshd` on every node |
 //! | `sys` | the system calls that need `unsafe` |
 //!
 //! Nothing here knows what an agent does: it is a program whose pipe is handed out.
@@ -32,6 +33,7 @@ mod node_init;
 mod node_root;
 mod program;
 mod remote;
+pub mod standing;
 mod sys;
 
 use std::fs::{self, File};
@@ -70,6 +72,8 @@ const UP: &str = "bring up a local cluster";
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 /// What the cluster's init has to say for itself, in the log directory.
 const CLUSTER_LOG: &str = "cluster.log";
+/// What a node's agent, and any program that is started in its place, has to say, in the node's directory of logs.
+const AGENT_LOG: &str = "agent.log";
 /// Longer than the slowest bring-up on a machine that is of any use.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 /// Longer than the kernel needs to kill a cluster. Then the outer process is killed, which kills the cluster too.
@@ -304,7 +308,19 @@ impl LocalCluster {
     /// The program cannot be started, or the cluster is down.
     pub async fn start_program(&self, node: usize, argv: &[&str]) -> Result<AgentPipe, TransportError> {
         let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
-        self.start(node, Program::OfNode { argv }).await
+        self.start(node, Program::OfNode { argv }, AGENT_LOG).await
+    }
+
+    /// Starts this executable on a node with other arguments than an agent's. Its stderr goes to the file `log` in the node's
+    /// directory of logs.
+    async fn start_own(
+        &self,
+        node: usize,
+        arguments: &[&str],
+        log: &str,
+    ) -> Result<AgentPipe, TransportError> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.start(node, Program::Own { arguments }, log).await
     }
 
     /// Kills everything on a node, as if its power had failed, and boots it again. Its disk keeps what it had, except for
@@ -317,9 +333,9 @@ impl LocalCluster {
         Ok(())
     }
 
-    async fn start(&self, node: usize, program: Program) -> Result<AgentPipe, TransportError> {
+    async fn start(&self, node: usize, program: Program, log: &str) -> Result<AgentPipe, TransportError> {
         let step = || format!("start a program on n{}", node + 1);
-        let log = log_file(self.agent_log_dir.as_deref(), &format!("n{}/agent.log", node + 1))?;
+        let log = log_file(self.agent_log_dir.as_deref(), &format!("n{}/{log}", node + 1))?;
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(io::Error::from);
         let (stdin, to) = pipe().map_err(failed(step()))?;
         let (from, stdout) = pipe().map_err(failed(step()))?;
@@ -338,7 +354,7 @@ impl Transport for LocalCluster {
     }
 
     fn agent(&self, node: usize) -> BoxFuture<'_, Result<AgentPipe, TransportError>> {
-        Box::pin(self.start(node, Program::Own { arguments: vec!["agent".to_owned()] }))
+        Box::pin(self.start_own(node, &["agent"], AGENT_LOG))
     }
 
     fn dialer(&self) -> Arc<dyn Dialer> {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{AccessFlags, access, chdir, pivot_root};
 
+use super::super::DISPOSABLE;
 use super::control::{During, Refusal};
 use super::links;
 use super::mount_table::Mounts;
@@ -232,6 +233,8 @@ impl Disk<'_> {
         replace(&etc.join("hosts"), &hosts)?;
         replace(&etc.join("hostname"), &format!("{name}\n"))?;
         replace(&etc.join("resolv.conf"), "# No name server: the nodes' names are in /etc/hosts.\n")?;
+        // Whatever happens here, nobody loses anything.
+        replace(&below(&self.root, Path::new(DISPOSABLE)), "A node of a local cluster of Schism's.\n")?;
         // Some systems take their identity from here; nodes must not be one and the same.
         replace(&etc.join("machine-id"), &format!("5c4153a0{:024x}\n", node + 1))
     }

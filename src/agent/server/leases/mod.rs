@@ -2,87 +2,34 @@
 //!
 //! The order is what makes nothing stay behind: the journal entry is on disk before the fault is made, and is removed only
 //! after the fault was seen to be gone. Whoever comes in between (an expired lease, a lost controller, the next agent)
-//! finds the entry and undoes what it says, and undoing what was never made does nothing.
+//! finds the entry and undoes what it says, and undoing what was never made does nothing. Before the first entry is written a
+//! watchdog runs that outlives the agent.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod lease;
+mod renewal;
+mod undo;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schism_nemesis::node::{Evidence, FaultError, Host, Mechanism, NodeFault};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::lease::{ENTRY_VERSION, Entry, LEASE_MAX, Lease, Phase};
+use self::undo::retry;
 use super::Mechanisms;
+use super::proc;
 use super::state::{Shelf, State};
 use super::supervisor::Supervisor;
+use super::watchdog::Guard;
 use crate::agent::protocol::Response;
 
-/// Bumped whenever an entry's meaning changes.
-const ENTRY_VERSION: u32 = 1;
-/// How often a heal that fails is tried.
-const HEAL_TRIES: u32 = 5;
-/// The first pause between two tries; it doubles.
-const HEAL_PAUSE: Duration = Duration::from_millis(100);
-/// How long a heal of ours may take to be seen.
-const HEALED_PATIENCE: Duration = Duration::from_secs(1);
 /// A mechanism looks for at most this long at a time; between two looks a renewal or a heal gets its turn.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long healing everything may take before the agent gives up and leaves the rest to the next one.
-const HEAL_ALL_PATIENCE: Duration = Duration::from_secs(30);
-/// The longest lease, so that a forgotten one ends.
-const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Faults in force at most.
 const FAULTS_MAX: usize = 256;
-
-/// What is on disk of a fault.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    version: u32,
-    id: String,
-    fault: NodeFault,
-    lease_ms: u64,
-}
-
-/// How far a fault's life has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Journalled, being made.
-    Injecting,
-    /// Made.
-    InForce,
-    /// Undone, not yet seen to be gone.
-    Healed,
-    /// Being undone. Set before the undoing begins, so that no renewal makes the fault again.
-    Healing,
-    /// It could not be undone, or not be seen to be gone: why.
-    Stuck(String),
-}
-
-struct Lease {
-    id: String,
-    fault: NodeFault,
-    length: Duration,
-    since: Instant,
-    phase: Mutex<Phase>,
-    /// A renewal waits or is under way; another one is of no use.
-    renewing: AtomicBool,
-    /// Fair, so that a patient look cannot keep a heal out.
-    mechanism: Arc<tokio::sync::Mutex<Box<dyn Mechanism>>>,
-}
-
-impl Lease {
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, phase: Phase) {
-        *self.phase() = phase;
-    }
-}
 
 #[derive(Default)]
 struct Faults {
@@ -97,12 +44,16 @@ pub struct Leases {
     supervisor: Arc<Supervisor>,
     mechanisms: Mechanisms,
     events: mpsc::UnboundedSender<Response>,
+    /// Heals what this agent can no longer.
+    guard: Arc<Guard>,
     faults: Mutex<Faults>,
     heartbeat: Mutex<Instant>,
     /// There is a new lease to watch.
     changed: Notify,
     /// Entries that cannot be understood.
     unreadable: Vec<String>,
+    /// Processes that were stopped when this began, and no journal knew why.
+    continued: Mutex<Vec<String>>,
 }
 
 impl Leases {
@@ -116,11 +67,23 @@ impl Leases {
         supervisor: Arc<Supervisor>,
         mechanisms: Mechanisms,
         events: mpsc::UnboundedSender<Response>,
+        guard: Arc<Guard>,
     ) -> Result<(Arc<Self>, Vec<String>), String> {
         let mut unreadable = Vec::new();
         let mut faults = Faults::default();
+        let mut healed = BTreeSet::new();
+        let scope = proc::scope();
         for entry in state.all::<Entry>(Shelf::Journal)? {
             match entry {
+                // The processes of before a reboot are gone, and nothing holds this one down any more. Whether the node
+                // starts it at boot is the node's affair, as after any loss of power.
+                Ok(Entry { version: ENTRY_VERSION, id, fault: NodeFault::Kill { process }, scope: Some(before), .. })
+                    if before != scope =>
+                {
+                    supervisor.hold_down(&process, false);
+                    state.remove(Shelf::Journal, &id)?;
+                    healed.insert(id);
+                }
                 Ok(entry) if entry.version == ENTRY_VERSION => {
                     let lease = Lease::new(&mechanisms, entry.id.clone(), entry.fault, entry.lease_ms);
                     lease.set(Phase::Healing);
@@ -139,16 +102,41 @@ impl Leases {
             supervisor,
             mechanisms,
             events,
+            guard,
             faults: Mutex::new(faults),
             heartbeat: Mutex::new(Instant::now()),
             changed: Notify::new(),
             unreadable,
+            continued: Mutex::default(),
         });
         let before = leases.ids();
+        let feeding = tokio::spawn(Arc::clone(&leases).feed_watchdog());
         leases.undo_all().await;
+        feeding.abort();
         let after = leases.ids();
-        let healed = before.into_iter().filter(|id| !after.contains(id)).collect();
-        Ok((leases, healed))
+        healed.extend(before.into_iter().filter(|id| !after.contains(id)));
+        if after.is_empty() {
+            let supervisor = Arc::clone(&leases.supervisor);
+            let continued = block_any(move || supervisor.continue_stopped()).await?;
+            *leases.continued.lock().unwrap_or_else(PoisonError::into_inner) = continued;
+        }
+        Ok((leases, healed.into_iter().collect()))
+    }
+
+    /// Whether somebody is having a fault made, or has one in force.
+    pub fn is_any_in_force(&self) -> bool {
+        let faults = self.faults();
+        faults.leases.values().any(|lease| matches!(*lease.phase(), Phase::Injecting | Phase::InForce))
+    }
+
+    /// Processes that were found stopped at the beginning though no journal said so, and were continued; one line each.
+    pub fn continued(&self) -> Vec<String> {
+        self.continued.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether every fault is known to be gone that an entry names which can be understood.
+    pub fn is_healed(&self) -> bool {
+        self.faults().leases.is_empty()
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -184,7 +172,8 @@ impl Leases {
                 LEASE_MAX.as_secs() / 3600
             ));
         }
-        let entry = Entry { version: ENTRY_VERSION, id: id.to_owned(), fault, lease_ms };
+        let entry =
+            Entry { version: ENTRY_VERSION, id: id.to_owned(), fault, lease_ms, scope: Some(proc::scope()) };
         let path = self.state.path(Shelf::Journal, id)?;
         let lease = Arc::new(Lease::new(&self.mechanisms, id.to_owned(), entry.fault.clone(), lease_ms));
         {
@@ -209,8 +198,10 @@ impl Leases {
         let length = lease.length;
         let supervisor = Arc::clone(&self.supervisor);
         let mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
-        let checked = block(move || {
-            mechanism.precheck(&*supervisor)?;
+        let leases = Arc::clone(self);
+        let checked = block_any(move || {
+            mechanism.precheck(&*supervisor).map_err(|error| error.to_string())?;
+            leases.guard.ensure(leases.dead_after())?;
             Ok(mechanism)
         })
         .await;
@@ -322,71 +313,6 @@ impl Leases {
         }
     }
 
-    /// The controller lives: every lease begins anew. Never waits.
-    pub fn heartbeat(self: &Arc<Self>) {
-        *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        for lease in self.faults().leases.values() {
-            if *lease.phase() == Phase::InForce && !lease.renewing.swap(true, Ordering::AcqRel) {
-                tokio::spawn(Arc::clone(self).renew(Arc::clone(lease)));
-            }
-        }
-    }
-
-    async fn renew(self: Arc<Self>, lease: Arc<Lease>) {
-        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
-        // Healed while this waited its turn: renewing would make it again.
-        if *lease.phase() == Phase::InForce {
-            let supervisor = Arc::clone(&self.supervisor);
-            let length = lease.length;
-            if let Err(reason) = block(move || mechanism.renew(&*supervisor, length)).await {
-                tracing::error!(event = "renew failed", id = lease.id, reason);
-                let _ = self.events.send(Response::RenewFailed { id: lease.id.clone(), reason });
-            }
-        }
-        lease.renewing.store(false, Ordering::Release);
-    }
-
-    /// Heals every fault whose lease runs out, forever.
-    pub async fn watch(self: Arc<Self>) {
-        loop {
-            let next = self.next_expiry();
-            tokio::select! {
-                () = self.changed.notified() => {}
-                () = sleep_until(next) => self.expire(),
-            }
-        }
-    }
-
-    fn expiry_of(&self, lease: &Lease) -> Instant {
-        let heartbeat = *self.heartbeat.lock().unwrap_or_else(PoisonError::into_inner);
-        heartbeat.max(lease.since) + lease.length
-    }
-
-    fn next_expiry(&self) -> Option<Instant> {
-        let faults = self.faults();
-        let in_force = faults.leases.values().filter(|lease| *lease.phase() == Phase::InForce);
-        in_force.map(|lease| self.expiry_of(lease)).min()
-    }
-
-    fn expire(self: &Arc<Self>) {
-        let now = Instant::now();
-        let faults = self.faults();
-        for lease in faults.leases.values() {
-            let mut phase = lease.phase();
-            if *phase == Phase::InForce && self.expiry_of(lease) <= now {
-                *phase = Phase::Healing;
-                drop(phase);
-                let (leases, lease) = (Arc::clone(self), Arc::clone(lease));
-                tracing::warn!(event = "lease expired", id = lease.id);
-                tokio::spawn(async move {
-                    if leases.undo(&lease).await.is_ok() {
-                        let _ = leases.events.send(Response::LeaseExpired { id: lease.id.clone() });
-                    }
-                });
-            }
-        }
-    }
-
     /// Makes no more faults and undoes all there are.
     ///
     /// # Errors
@@ -398,75 +324,14 @@ impl Leases {
         if left.is_empty() { Ok(()) } else { Err(left.join("; ")) }
     }
 
-    async fn undo_all(self: &Arc<Self>) {
-        let all: Vec<Arc<Lease>> = self.faults().leases.values().cloned().collect();
-        let mut undone = JoinSet::new();
-        for lease in all {
-            let leases = Arc::clone(self);
-            undone.spawn(async move { leases.undo(&lease).await });
+    /// Lets the watchdog go. It heals what is left, once nobody else can.
+    pub async fn dismiss_watchdog(self: &Arc<Self>) {
+        let leases = Arc::clone(self);
+        if let Err(error) =
+            tokio::task::spawn_blocking(move || leases.guard.dismiss(leases.is_healed())).await
+        {
+            tracing::error!(%error, "the watchdog was not dismissed");
         }
-        let end = async { while undone.join_next().await.is_some() {} };
-        if tokio::time::timeout(HEAL_ALL_PATIENCE, end).await.is_err() {
-            tracing::error!("not everything could be healed in time");
-        }
-        undone.detach_all();
-    }
-
-    /// Undoes a fault, sees that it is gone and forgets it.
-    async fn undo(&self, lease: &Arc<Lease>) -> Result<(), String> {
-        let mut mechanism = Arc::clone(&lease.mechanism).lock_owned().await;
-        // Somebody else may have been faster.
-        if self.get(&lease.id).is_none_or(|present| !Arc::ptr_eq(&present, lease)) {
-            return Ok(());
-        }
-        lease.set(Phase::Healing);
-        let supervisor = Arc::clone(&self.supervisor);
-        let gone = block_any(move || {
-            let mut seen = String::new();
-            let holds = retry(|| {
-                mechanism.heal(&*supervisor)?;
-                let evidence = mechanism.verify_healed(&*supervisor, HEALED_PATIENCE)?;
-                seen = evidence.seen;
-                Ok(evidence.holds)
-            });
-            match holds {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(format!("healed, but not seen to be gone: {seen}")),
-                Err(error) => Err(error.to_string()),
-            }
-        })
-        .await;
-        match gone {
-            Ok(()) => {
-                tracing::info!(event = "fault healed", id = lease.id);
-                self.forget(lease).await
-            }
-            Err(reason) => {
-                self.stuck(lease, &reason);
-                Err(reason)
-            }
-        }
-    }
-
-    /// The fault is gone: removes its entry, and then the fault.
-    async fn forget(&self, lease: &Lease) -> Result<(), String> {
-        let (state, id) = (Arc::clone(&self.state), lease.id.clone());
-        let removed = block_any(move || state.remove(Shelf::Journal, &id)).await;
-        match removed {
-            Ok(()) => {
-                self.faults().leases.remove(&lease.id);
-                Ok(())
-            }
-            Err(reason) => {
-                self.stuck(lease, &reason);
-                Err(reason)
-            }
-        }
-    }
-
-    fn stuck(&self, lease: &Lease, reason: &str) {
-        tracing::error!(event = "heal failed", id = lease.id, reason);
-        lease.set(Phase::Stuck(reason.to_owned()));
     }
 
     /// Faults that are not known to be gone, one line each.
@@ -486,41 +351,6 @@ impl Leases {
         }
         found
     }
-}
-
-impl Lease {
-    fn new(mechanisms: &Mechanisms, id: String, fault: NodeFault, lease_ms: u64) -> Self {
-        let mechanism = Arc::new(tokio::sync::Mutex::new(mechanisms(&id, &fault)));
-        Self {
-            id,
-            fault,
-            length: Duration::from_millis(lease_ms).min(LEASE_MAX),
-            since: Instant::now(),
-            phase: Mutex::new(Phase::Injecting),
-            renewing: AtomicBool::new(false),
-            mechanism,
-        }
-    }
-}
-
-async fn sleep_until(end: Option<Instant>) {
-    match end {
-        Some(end) => tokio::time::sleep_until(end).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Tries until `Ok(true)`, a bounded number of times.
-fn retry(mut step: impl FnMut() -> Result<bool, FaultError>) -> Result<bool, FaultError> {
-    let mut pause = HEAL_PAUSE;
-    for _ in 1..HEAL_TRIES {
-        if matches!(step(), Ok(true)) {
-            return Ok(true);
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
-    }
-    step()
 }
 
 async fn block<T: Send + 'static>(

@@ -1,8 +1,10 @@
 //! One controller's visit, from hello to the end.
 
+mod leftovers;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::leases::Leases;
+use super::presence::Presence;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::{Kernel, Options, files, poke, reach, run};
+use super::watchdog::{self, Guard};
+use super::{Kernel, Options, Purge, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
+use crate::agent::piece::Piece;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
 
 /// How long a controller may take to say hello.
@@ -57,27 +62,36 @@ pub async fn serve(
     options: Options,
     end: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let Options { state, mechanisms, kernel } = options;
+    let Options { state, mechanisms, kernel, purge, watchdog } = options;
+    let guard = Arc::new(Guard::new(watchdog, &state));
+    let opening = tokio::spawn(watchdog::feed_while_opening(Arc::clone(&guard)));
+    let guarding = Arc::clone(&guard);
     let (events, event_queue) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Handle::current();
     let adopted = tokio::task::spawn_blocking({
         let events = events.clone();
         move || {
+            watchdog::guard_opening(&guarding, &state);
             let state = Arc::new(State::open(&state)?);
             let supervisor = Supervisor::adopt(Arc::clone(&state), events, runtime)?;
-            Ok::<_, String>((state, supervisor))
+            Ok::<_, String>((state, supervisor, ssh::ports()))
         }
     });
     let dead = CancellationToken::new();
     let (outbox, writing) = Outbox::start(writer, dead.clone());
     let opened = async {
-        let (state, supervisor) = adopted.await.map_err(|error| error.to_string())??;
-        let (leases, healed) =
-            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events).await?;
-        Ok::<_, String>((state, supervisor, leases, healed))
+        let (state, supervisor, spared_ports) = adopted.await.map_err(|error| error.to_string())??;
+        let (leases, mut healed) =
+            Leases::replay(Arc::clone(&state), Arc::clone(&supervisor), mechanisms, events, guard).await?;
+        healed.extend(watchdog::take_healed(&state)?);
+        healed.sort();
+        healed.dedup();
+        Ok::<_, String>((state, supervisor, leases, healed, spared_ports))
     };
     let mut reader = tokio::io::BufReader::with_capacity(64 << 10, reader);
-    let (state, supervisor, leases, healed) = match opened.await {
+    let opened = opened.await;
+    opening.abort();
+    let (state, supervisor, leases, healed, spared_ports) = match opened {
         Ok(opened) => opened,
         Err(reason) => {
             // The controller is told rather than left with a closed pipe; whether it listens is its affair.
@@ -90,11 +104,15 @@ pub async fn serve(
             return Err(ServeError::State(reason));
         }
     };
+    let feeder = tokio::spawn(Arc::clone(&leases).feed_watchdog());
     let session = Arc::new(Session {
-        owner: state.owner().to_owned(),
+        state,
+        presence: OnceLock::new(),
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
+        purge,
+        spared_ports,
         outbox: outbox.clone(),
         runs: Semaphore::new(RUNS_MAX),
         marks: Mutex::new(BTreeMap::new()),
@@ -134,6 +152,8 @@ pub async fn serve(
     session.stopping.cancel();
     let closed = leases.close().await;
     watcher.abort();
+    feeder.abort();
+    leases.dismiss_watchdog().await;
     session.tasks.close();
     if tokio::time::timeout(END_PATIENCE, session.tasks.wait()).await.is_err() {
         tracing::warn!("requests are still under way; the agent ends without them");
@@ -186,10 +206,15 @@ fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
 }
 
 struct Session {
-    owner: String,
+    state: Arc<State>,
+    /// Says that this node is taken, once a controller has said hello.
+    presence: OnceLock<Arc<Presence>>,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
+    purge: Purge,
+    /// What the controller reaches this node by, which no fault may cut.
+    spared_ports: Vec<u16>,
     outbox: Outbox,
     runs: Semaphore,
     /// The marks of commands that run.
@@ -230,6 +255,12 @@ impl Session {
         match request {
             Request::Hello { version: VERSION, controller, node } => {
                 tracing::info!(event = "hello", controller, node, ?healed);
+                self.state.used_by(&controller);
+                match self.state.claim() {
+                    Ok(presence) => drop(self.presence.set(Arc::new(presence))),
+                    // A full disk must not keep a controller from healing what is on this node.
+                    Err(reason) => tracing::warn!(%reason, "others will not know whether this node is taken"),
+                }
                 let hello = Response::Hello { version: VERSION, pid: std::process::id(), healed };
                 answer(&self.outbox, id, hello);
                 Ok(true)
@@ -246,6 +277,10 @@ impl Session {
             self.heard.send_replace(());
             if request == Request::Heartbeat {
                 self.leases.heartbeat();
+                if let Some(presence) = self.presence.get().map(Arc::clone) {
+                    // A disk that hangs must not keep heartbeats waiting.
+                    tokio::task::spawn_blocking(move || presence.heard());
+                }
                 answer(&self.outbox, id, Response::Done);
                 continue;
             }
@@ -306,8 +341,16 @@ impl Session {
                 blocking(move || files::write(&path, mode, &data, append)).await.map(|()| Response::Done)
             }
             Request::Read { path, offset, length } => self.read(id, path, offset, length).await,
-            Request::Precheck { fault } => self.leases.precheck(&fault).await.map(|()| Response::Done),
-            Request::Inject { id, fault, lease_ms } => {
+            Request::List { directory } => {
+                let (files, more) = blocking(move || files::list(&directory)).await?;
+                Ok(Response::Listed { files, more })
+            }
+            Request::Precheck { mut fault } => {
+                fault.spare(&self.spared_ports);
+                self.leases.precheck(&fault).await.map(|()| Response::Done)
+            }
+            Request::Inject { id, mut fault, lease_ms } => {
+                fault.spare(&self.spared_ports);
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
             }
             Request::Verify { id, patience_ms } => {
@@ -327,23 +370,8 @@ impl Session {
                 bounded(addresses.len())?;
                 Ok(Response::Reached { answered: reach::reach(&addresses, millis(patience_ms)).await })
             }
-            Request::Residue => {
-                let mut found = self.leases.residue();
-                let supervisor = Arc::clone(&self.supervisor);
-                let marks: Vec<String> =
-                    self.marks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-                let kernel = Arc::clone(&self.kernel);
-                let more = blocking(move || {
-                    // What cannot be known is not clean.
-                    let mut found = kernel().unwrap_or_else(|error| {
-                        vec![format!("the kernel could not be asked for faults: {error}")]
-                    });
-                    found.extend(supervisor.residue(&marks));
-                    Ok(found)
-                });
-                found.extend(more.await?);
-                Ok(Response::Residue { found })
-            }
+            Request::Residue => self.residue().await,
+            Request::Purge { stop } => self.purge(stop).await,
             Request::Bye => {
                 // The session ends after the answer, however this goes.
                 let _farewell = self.farewell.clone().drop_guard();
@@ -368,8 +396,8 @@ impl Session {
             })
             .await?;
             reader = back;
-            let Some(data) = chunk else { return Ok(Response::Done) };
-            let frame = frame::encode(&FromAgent { id, response: Response::Chunk { data } })
+            let Some(Piece { data, gzip }) = chunk else { return Ok(Response::Done) };
+            let frame = frame::encode(&FromAgent { id, response: Response::Chunk { data, gzip } })
                 .map_err(|error| error.to_string())?;
             self.outbox.bulk(frame).await.map_err(|_| "the pipe is closed".to_owned())?;
         }
@@ -378,7 +406,7 @@ impl Session {
     /// A mark for a command, known as long as it runs.
     fn mark(&self) -> Mark<'_> {
         let number = self.marks_made.fetch_add(1, Ordering::Relaxed);
-        let text = format!("{}//{}.{number}", self.owner, std::process::id());
+        let text = format!("{}//{}.{number}", self.state.owner(), std::process::id());
         self.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(number, text.clone());
         Mark { session: self, number, text }
     }

@@ -3,7 +3,9 @@
 //! They outlive the agent, since the loss of an agent must not look like a crash of the system. What is needed to find one
 //! again (and to start it again as it was first started) is on disk before it starts; the next agent adopts it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod strays;
+
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -20,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::children::{self, Fate, Started};
 use super::pidfd::PidFd;
-use super::proc::{self, Identity, Stat, Table, kill_tree};
+use super::proc::{self, Identity, Table, kill_tree};
 use super::run::KILL_PATIENCE;
 use super::state::{Shelf, State};
 use crate::agent::protocol::{Command, ProcessStatus, Response};
@@ -157,7 +159,8 @@ impl Supervisor {
         };
         let (name, mark) = (record.name.clone(), life.mark.clone());
         let alive = here && identity.is_alive();
-        if !alive && !life.ended && !record.held_down {
+        // A watchdog has nobody to tell: then this end is the next agent's to tell.
+        if !alive && !life.ended && !record.held_down && !self.events.is_closed() {
             let exited = Response::Exited { name: name.clone(), pid: identity.pid, code: None, signal: None };
             // The session listens as long as the agent lives.
             let _ = self.events.send(exited);
@@ -322,6 +325,9 @@ impl Supervisor {
             return;
         };
         let expected = instance.expected;
+        if !expected && self.events.is_closed() {
+            return;
+        }
         if let Some(life) = &mut process.record.life {
             life.ended = true;
         }
@@ -334,18 +340,6 @@ impl Supervisor {
             // Nobody listens once the agent ends.
             let _ = self.events.send(exited);
         }
-    }
-
-    /// Kills whatever else carries our mark: what commands left in the background, what outlived its record.
-    fn sweep(&self) -> Result<(), String> {
-        let ours = format!("{}/", self.state.owner());
-        let table = Table::read().map_err(|error| format!("read /proc: {error}"))?;
-        let marks: BTreeSet<String> =
-            table.iter().filter_map(Stat::mark).filter(|mark| mark.starts_with(&ours)).collect();
-        for mark in marks {
-            kill_tree(None, &mark, KILL_PATIENCE).map_err(|error| error.to_string())?;
-        }
-        Ok(())
     }
 
     /// The state of a process.
@@ -365,41 +359,6 @@ impl Supervisor {
                 None => ProcessStatus::Running { pid: instance.identity.pid, state: 'Z' },
             },
         }
-    }
-
-    /// What still runs and what cannot be understood, one line each. `known` are the marks of what else we run.
-    pub fn residue(&self, known: &[String]) -> Vec<String> {
-        let mut found = self.unreadable.clone();
-        let Ok(table) = Table::read() else {
-            found.push("/proc cannot be read, so what still runs is unknown".to_owned());
-            return found;
-        };
-        let mut accounted = BTreeSet::new();
-        let processes = self.lock();
-        for (name, process) in processes.iter() {
-            let Some(instance) = &process.instance else { continue };
-            let tree = table.tree(Some(instance.identity), &instance.mark);
-            if tree.is_empty() {
-                continue;
-            }
-            let pids: Vec<String> = tree.iter().map(|member| member.pid.to_string()).collect();
-            found.push(format!("process `{name}` runs ({})", pids.join(", ")));
-            accounted.extend(tree);
-        }
-        for mark in known {
-            accounted.extend(table.tree(None, mark));
-        }
-        let ours = format!("{}/", self.state.owner());
-        for stat in table.iter() {
-            let identity = stat.identity;
-            if !accounted.contains(&identity) && stat.mark().is_some_and(|mark| mark.starts_with(&ours)) {
-                found.push(format!(
-                    "process {} ({}) was left by something of ours that ended",
-                    identity.pid, stat.name
-                ));
-            }
-        }
-        found
     }
 }
 
