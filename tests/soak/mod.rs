@@ -239,7 +239,11 @@ impl Scene<'_> {
             }
             Kind::Agent => strike("kill", "agent").await,
             Kind::Both => {
-                tokio::join!(strike("kill", "agent"), async { link.controller.kill().await.unwrap() });
+                // The strike takes a while to get there; were the controller always first, the agent would have healed by then.
+                tokio::join!(strike("kill", "agent"), async {
+                    tokio::time::sleep(2 * later).await;
+                    link.controller.kill().await.unwrap();
+                });
             }
             Kind::Connection => {
                 strike("none", "nobody").await;
