@@ -378,3 +378,30 @@ fn what_cannot_be_said_why() {
     assert!(nothing.stdout.starts_with("No nodes are up"), "{}", nothing.stdout);
     assert!(Path::new(&person.dir().join("thesis.tex")).exists());
 }
+
+#[test]
+fn a_host_is_marked_as_disposable_and_not_any_more() {
+    if !have_openssh() {
+        return;
+    }
+    let person = Person::me();
+    person.up("2");
+    let config = person.dir().join("ssh_config");
+    let allow = |arguments: &[&str]| {
+        let mut command = person.command(&person.schism);
+        command.args(["nodes", "allow", "-F"]).arg(&config).args(arguments);
+        Finished::of(command.output().unwrap())
+    };
+    let marked = |node: &str| person.on(node, "test -e /etc/schism-disposable && echo marked || echo bare");
+    // Nodes of a local cluster are disposable from the beginning.
+    let revoked = allow(&["--revoke", "n1"]).expect(0);
+    assert!(revoked.stderr.contains("n1 is not marked as disposable any more"), "{}", revoked.stderr);
+    assert_eq!((marked("n1"), marked("n2")), ("bare".to_owned(), "marked".to_owned()));
+    // One that cannot be reached does not keep the others from being marked.
+    let partly = allow(&["nowhere.invalid", "n1"]).expect(5);
+    assert!(partly.stderr.contains("nowhere.invalid is not marked: ssh ended"), "{}", partly.stderr);
+    assert_eq!(marked("n1"), "marked");
+    let option = allow(&["--", "-oProxyCommand=touch /tmp/x"]).expect(2);
+    assert!(option.stderr.contains("is no host"), "{}", option.stderr);
+    person.schism(&["down"]).expect(0);
+}

@@ -50,6 +50,9 @@ pub fn play(expectations: &[&str]) {
     if expectations.contains(&"nobody") {
         found.extend(programs().into_iter().map(|(pid, command)| format!("{command} {pid} lives")));
     }
+    for (pid, command) in programs() {
+        println!("sees {command} {pid} in state {:?}", state(pid));
+    }
     for line in found {
         println!("found {line}");
     }
@@ -74,12 +77,19 @@ fn state(pid: i32) -> Option<char> {
     stat[stat.rfind(')')? + 1..].trim_start().chars().next()
 }
 
+fn parent(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rfind(')').map(|end| stat[end + 1..].split_whitespace());
+    fields.and_then(|mut fields| fields.nth(1)?.parse().ok()).unwrap_or(0)
+}
+
 fn command_line(pid: i32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// Agents and watchdogs that live: process id and subcommand.
+/// Agents and watchdogs that live: process id and subcommand. Not what an agent is about to start, which looks like an agent
+/// until it is another program: stopped in that moment, it would keep the agent's lock.
 pub fn programs() -> Vec<(i32, String)> {
     let mut programs = Vec::new();
     for pid in pids() {
@@ -90,6 +100,8 @@ pub fn programs() -> Vec<(i32, String)> {
             programs.push((pid, command.clone()));
         }
     }
+    let all: Vec<i32> = programs.iter().map(|(pid, _)| *pid).collect();
+    programs.retain(|(pid, command)| command == "watchdog" || !all.contains(&parent(*pid)));
     programs
 }
 

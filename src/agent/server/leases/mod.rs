@@ -201,7 +201,7 @@ impl Leases {
         let leases = Arc::clone(self);
         let checked = block_any(move || {
             mechanism.precheck(&*supervisor).map_err(|error| error.to_string())?;
-            leases.guard.ensure(leases.dead_after())?;
+            leases.guard.ensure(|| leases.dead_after())?;
             Ok(mechanism)
         })
         .await;

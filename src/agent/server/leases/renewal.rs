@@ -96,7 +96,7 @@ impl Leases {
             tokio::time::sleep(FEED_EVERY).await;
             let leases = Arc::clone(&self);
             // Starting another one in place of one that died blocks.
-            let fed = tokio::task::spawn_blocking(move || leases.guard.feed(leases.dead_after())).await;
+            let fed = tokio::task::spawn_blocking(move || leases.guard.feed(|| leases.dead_after())).await;
             if let Err(reason) = fed.map_err(|error| error.to_string()).flatten() {
                 tracing::error!(event = "no watchdog", reason);
             }

@@ -47,15 +47,23 @@ impl Guard {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that a watchdog lives and has heard that it should wait for this long, for ever if `None`. Blocks.
+    /// Sees to it that a watchdog lives and has heard that it should wait for this long, for ever if `None`. Blocks. How long
+    /// is asked when nobody else can say anything, so that the last word is the latest.
     ///
     /// # Errors
     /// There is none, so no fault may be made: a sentence.
-    pub fn ensure(&self, wait: Option<Duration>) -> Result<(), String> {
+    pub fn ensure(&self, wait: impl Fn() -> Option<Duration>) -> Result<(), String> {
+        self.say(self.lock(), wait)
+    }
+
+    fn say(
+        &self,
+        mut running: MutexGuard<'_, Option<Running>>,
+        wait: impl Fn() -> Option<Duration>,
+    ) -> Result<(), String> {
         let Some(program) = &self.program else { return Ok(()) };
-        let mut running = self.lock();
         if let Some(living) = running.as_mut()
-            && living.say(wait)
+            && living.say(wait())
         {
             return Ok(());
         }
@@ -70,7 +78,7 @@ impl Guard {
                 log_path(&self.state).display()
             )
         })?;
-        if !fresh.say(wait) {
+        if !fresh.say(wait()) {
             return Err("the watchdog, which heals this node if the agent dies, ended at once".to_owned());
         }
         tracing::info!(event = "watchdog started", pid = fresh.child.id());
@@ -83,12 +91,11 @@ impl Guard {
     ///
     /// # Errors
     /// There is none any more: a sentence.
-    pub fn feed(&self, wait: Option<Duration>) -> Result<(), String> {
-        let heard = match self.lock().as_mut() {
-            None => return Ok(()),
-            Some(running) => running.say(wait),
-        };
-        if heard || wait.is_none() { Ok(()) } else { self.ensure(wait) }
+    pub fn feed(&self, wait: impl Fn() -> Option<Duration>) -> Result<(), String> {
+        let mut running = self.lock();
+        let Some(living) = running.as_mut() else { return Ok(()) };
+        let word = wait();
+        if living.say(word) || word.is_none() { Ok(()) } else { self.say(running, wait) }
     }
 
     /// Lets the watchdog go. It heals what is left once the agent has given up the state directory. `clean` says that nothing

@@ -42,7 +42,7 @@ const OPENING_EVERY: Duration = Duration::from_millis(250);
 /// would heal them: it may die or hang over that. Blocks.
 pub fn guard_opening(guard: &Guard, directory: &Path) {
     if matches!(journal_is_empty(directory), Ok(false))
-        && let Err(error) = guard.ensure(Some(OPENING_SILENCE))
+        && let Err(error) = guard.ensure(|| Some(OPENING_SILENCE))
     {
         // Healing them is right all the same.
         tracing::error!(event = "no watchdog", error);
@@ -54,7 +54,7 @@ pub async fn feed_while_opening(guard: Arc<Guard>) {
     loop {
         tokio::time::sleep(OPENING_EVERY).await;
         let guard = Arc::clone(&guard);
-        let fed = tokio::task::spawn_blocking(move || guard.feed(Some(OPENING_SILENCE))).await;
+        let fed = tokio::task::spawn_blocking(move || guard.feed(|| Some(OPENING_SILENCE))).await;
         if let Err(error) = fed.map_err(|error| error.to_string()).flatten() {
             tracing::error!(event = "no watchdog", error);
         }
