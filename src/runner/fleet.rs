@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -188,25 +189,14 @@ impl Fleet {
         }
     }
 
-    /// Does the same on every node at once; answers in the order of the nodes.
+    /// Does the same on every node at once; answers in the order of the nodes. What is dropped before its end asks nothing more of any
+    /// node.
     pub async fn each<T, F, Fut>(self: &Arc<Self>, act: F) -> Vec<T>
     where
-        T: Send + 'static,
         F: Fn(Arc<Self>, usize) -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
+        Fut: Future<Output = T>,
     {
-        let mut tasks = Vec::new();
-        for node in 0..self.nodes().len() {
-            tasks.push(tokio::spawn(act(Arc::clone(self), node)));
-        }
-        let mut answers = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            match task.await {
-                Ok(answer) => answers.push(answer),
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
-        }
-        answers
+        join_all((0..self.nodes().len()).map(|node| act(Arc::clone(self), node))).await
     }
 
     /// Lets every agent heal, stop what it supervises and exit. Agents that are gone already are not started again.

@@ -1,6 +1,7 @@
 //! One controller's visit, from hello to the end.
 
 mod leftovers;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::turns::Turns;
 use super::leases::Leases;
 use super::presence::Presence;
 use super::state::State;
@@ -118,6 +120,7 @@ pub async fn serve(
         marks: Mutex::new(BTreeMap::new()),
         marks_made: AtomicU64::new(0),
         requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        turns: Turns::default(),
         tasks: TaskTracker::new(),
         stopping: CancellationToken::new(),
         farewell: CancellationToken::new(),
@@ -221,6 +224,7 @@ struct Session {
     marks: Mutex<BTreeMap<u64, String>>,
     marks_made: AtomicU64,
     requests: Arc<Semaphore>,
+    turns: Turns,
     tasks: TaskTracker,
     /// Commands are killed when it is set.
     stopping: CancellationToken,
@@ -292,9 +296,19 @@ impl Session {
             // What ends a file must not overtake the file.
             let bulk = matches!(request, Request::Read { .. });
             let session = Arc::clone(&self);
+            let turn = match &request {
+                Request::Start { name, .. } | Request::Stop { name, .. } => Some(self.turns.queue(name)),
+                _ => None,
+            };
             let task = tokio::spawn({
                 let session = Arc::clone(&session);
-                async move { session.carry_out(id, request).await }
+                async move {
+                    let _turn = match turn {
+                        Some(turn) => Some(turn.come().await),
+                        None => None,
+                    };
+                    session.carry_out(id, request).await
+                }
             });
             // A request that panics is answered, too.
             self.tasks.spawn(async move {
@@ -377,6 +391,7 @@ impl Session {
                 let _farewell = self.farewell.clone().drop_guard();
                 self.stopping.cancel();
                 let healed = self.leases.close().await;
+                self.turns.over().await;
                 let stopped = self.supervisor.stop_all(BYE_GRACE).await;
                 match (healed, stopped) {
                     (Ok(()), Ok(())) => Ok(Response::Done),
