@@ -71,7 +71,7 @@ mod tests {
             said.lock().unwrap().push("over");
         };
         tokio::join!(end, stop, start, other);
-        assert_eq!(*said.lock().unwrap(), ["start b", "start a", "stop a", "over"]);
+        assert_eq!(*said.lock().unwrap(), ["start a", "start b", "stop a", "over"]);
     }
 
     #[tokio::test]
