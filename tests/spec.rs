@@ -156,7 +156,9 @@ const BAD_FOR_THE_SCHEMA: [(&str, &[&str]); 16] = [
     ),
     (
         "system: demo\ncluster:\nworkload: { register: {} }",
-        &["x.yaml:2:1: `cluster` is empty; it must be a mapping with `local:` or `ssh:`; for example { local: 5 }"],
+        &[
+            "x.yaml:2:1: `cluster` is empty; it must be a mapping with `local:` or `ssh:`; for example { local: 5 }",
+        ],
     ),
     (
         "system: demo\ncluster: { local: 5 }\nworkload: { register: {} }\nchecks: { linearizable: { memory-limit: 1GIB } }\npower: { ok: 0 }\nseed: -1",

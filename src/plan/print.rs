@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use schism_units::Span;
+use schism_units::{Span, counted};
 use serde_json::Value;
 
 use super::{Length, Plan, controller_address};
@@ -220,10 +220,6 @@ fn quoted(text: &str) -> String {
 
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 /// To the millisecond: nobody reads on.

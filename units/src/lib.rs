@@ -14,6 +14,12 @@ pub use rate::Rate;
 pub use size::Size;
 pub use span::Span;
 
+/// `1 node`, `3 nodes`.
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Why a quantity does not parse: what was expected, with an example.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use schism_formats::ImportError;
+use schism_units::counted;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -110,10 +111,9 @@ pub(super) fn main(arguments: &args::Check) -> ExitCode {
 fn line(word: &str, name: &str, judged: &history::Judged) -> String {
     let result = &judged.result;
     let mut line = format!(
-        "{word:<10} {name}: {} operations, {} {}, {:.1} ms",
-        result.operations,
-        result.keys,
-        if result.keys == 1 { "object" } else { "objects" },
+        "{word:<10} {name}: {}, {}, {:.1} ms",
+        counted(result.operations, "operation"),
+        counted(result.keys, "object"),
         result.seconds * 1000.0
     );
     if let Some(violation) = result.violations.first() {

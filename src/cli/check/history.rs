@@ -9,6 +9,7 @@ use schism_checkers::linearizable::{self, CheckError, Model, Options};
 use schism_checkers::{CheckResult, Progress, Validity};
 use schism_formats::{Format, Import, ImportError};
 use schism_history::{OPEN, Outcome, Table};
+use schism_units::counted;
 use serde::Serialize;
 
 use super::super::args;
@@ -245,13 +246,12 @@ fn describe(judged: &Judged, report: Option<&Path>) -> String {
         other => other.word(),
     };
     let mut text = format!(
-        "{word}: {} ({}, decided by {}), {} operations on {} {}, {:.3} s\n",
+        "{word}: {} ({}, decided by {}), {} on {}, {:.3} s\n",
         result.checker,
         result.model,
         if result.engine.is_empty() { "nobody" } else { &result.engine },
-        result.operations,
-        result.keys,
-        if result.keys == 1 { "object" } else { "objects" },
+        counted(result.operations, "operation"),
+        counted(result.keys, "object"),
         result.seconds
     );
     for violation in &result.violations {
