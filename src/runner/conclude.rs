@@ -6,6 +6,7 @@ use schism_checkers::linearizable::{self, UnknownModel};
 use schism_checkers::{CheckResult, Validity};
 use schism_history::{Event, History, Table};
 
+use super::second_look;
 use crate::plan::{Plan, PlannedCheck};
 use crate::report::{self, Data, Digest, Facts, NodeFact, Reason, Results, Stopped, Timing, Version};
 use crate::store::RunDir;
@@ -74,13 +75,19 @@ pub fn conclude(dir: &RunDir, plan: &Plan, facts: Facts, known: Known) -> Conclu
     let mut checks = Vec::new();
     if !events.is_empty() {
         for planned in &plan.checks {
-            let checked = options(planned)
-                .map_err(|error| error.to_string())
-                .and_then(|options| check(&events, &options));
-            match checked {
-                Ok(result) => checks.push(result),
-                Err(why) => reasons.push(Reason { verdict: Verdict::Infra, what: why }),
-            }
+            let checked = options(planned).map_err(|error| error.to_string()).and_then(|options| {
+                let mut result = check(&events, &options)?;
+                let looked = second_look::confirm(watched.as_ref(), &events, &options, &mut result);
+                Ok((result, looked))
+            });
+            let wrong = match checked {
+                Ok((result, looked)) => {
+                    checks.push(result);
+                    looked.err()
+                }
+                Err(why) => Some(why),
+            };
+            reasons.extend(wrong.map(|what| Reason { verdict: Verdict::Infra, what }));
         }
     }
     timings.push(Timing { phase: "check".to_owned(), seconds: begun.elapsed().as_secs_f64() });

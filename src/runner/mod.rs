@@ -29,6 +29,7 @@ mod live_check;
 mod load;
 mod provision;
 mod roles;
+mod second_look;
 mod system;
 
 pub use faults::LEASE;
