@@ -162,6 +162,29 @@ impl<'a> Core<'a> {
         kept
     }
 
+    /// Whether none of these impossible calls can be freed, but for the writes of what they observe. Not asked of long histories: it takes a
+    /// look at the whole of them for each call.
+    pub fn needs_all(&mut self, calls: &[usize], culprit: usize) -> bool {
+        const LONG: usize = 10_000;
+        if self.past.len() > LONG {
+            return true;
+        }
+        let writers: Vec<usize> =
+            calls.iter().copied().filter(|call| self.is_observed(*call, calls)).collect();
+        let mut others = calls.iter().copied().filter(|call| *call != culprit && !writers.contains(call));
+        others.all(|gone| {
+            let rest: Vec<usize> = calls.iter().copied().filter(|call| *call != gone).collect();
+            !self.is_impossible(&rest)
+        })
+    }
+
+    /// Whether one of the others observes what the call wrote.
+    fn is_observed(&self, call: usize, others: &[usize]) -> bool {
+        let written = self.past[call].action.produces();
+        written.is_some()
+            && others.iter().any(|other| *other != call && self.past[*other].action.observes() == written)
+    }
+
     /// The one write of each value that these calls observe, of those that have one.
     fn writers(&self, kept: &[usize]) -> Vec<usize> {
         let mut writers = Vec::new();

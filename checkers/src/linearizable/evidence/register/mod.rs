@@ -93,7 +93,10 @@ pub(in super::super) fn explain(failure: &Failure<'_, Register>) -> Violation {
     let scene = Scene::new(failure);
     let narrator = Narrator::new(&scene);
     let mut core = Core::new(&scene.past, scene.numbering.count(), failure.sharing).until(failure.deadline);
-    let story = pattern::find(&scene).filter(|story| core.is_impossible(&story.calls()));
+    let story = pattern::find(&scene).filter(|story| {
+        let calls = story.calls();
+        core.is_impossible(&calls) && core.needs_all(&calls, scene.culprit)
+    });
     let story = story.unwrap_or_else(|| Story::Unordered { calls: core.picture(scene.culprit) });
     let mut told = narrator.tell(&story);
     if !core.goes_on() {
