@@ -44,6 +44,9 @@ const WHOLE: u64 = 10;
 /// The most calls of a window: its trials are searches.
 const WINDOW: usize = 1 << 14;
 
+/// A history of no more than this is also looked at from its beginning, where there is a moment since when it is impossible.
+const SHORT: usize = 64;
+
 /// Calls of a window that a reader can still follow.
 const CLEAR: usize = 24;
 
@@ -79,8 +82,21 @@ pub(super) fn core<S: Specification>(failure: &Failure<'_, S>) -> Core<S> {
     let units = units(&past, culprit, end);
     let mut shrink = Shrink { past: &past, trials, culprit, end, freed: Vec::new(), since: None };
     let units = shrink.related(units, &pattern);
+    let whole = (units.len() <= SHORT).then(|| (units.clone(), shrink.freed.clone()));
     let units = shrink.since_when(units);
     let mut kept = flat(&shrink.one_by_one(units));
+    if let Some((units, freed)) = whole
+        && shrink.since.is_some()
+        && kept.len() > 1
+    {
+        // The moment is the latest there is, and an earlier one, such as the beginning, may need fewer operations.
+        let late = (shrink.since.take(), std::mem::replace(&mut shrink.freed, freed));
+        let other = flat(&shrink.one_by_one(units));
+        match other.len() < kept.len() {
+            true => kept = other,
+            false => (shrink.since, shrink.freed) = late,
+        }
+    }
     shrink.hide_open(&mut kept);
     let is_minimal = shrink.trials.go_on();
     Core { calls: kept, culprit, before: shrink.before(), is_minimal }
