@@ -103,15 +103,13 @@ fn hosts_and_a_test_on_them() {
         return;
     }
     let person = Person::me();
-    person.up("2");
-    let config = person.dir().join("ssh_config").display().to_string();
-    let doctor = |arguments: &[&str]| {
-        let mut command = person.command(SCHISM);
-        command.arg("doctor").args(arguments);
-        Finished::of(command.output().unwrap())
-    };
+    let dir = person.home().join("nodes").display().to_string();
+    let config = format!("{dir}/ssh_config");
+    let schism = |arguments: &[&str]| Finished::of(person.command(SCHISM).args(arguments).output().unwrap());
+    let doctor = |arguments: &[&str]| schism(&[&["doctor"], arguments].concat());
+    schism(&["nodes", "up", "--ssh", "2", "--dir", &dir]).expect(0);
     let table = doctor(&["-F", &config, "n1", "n2"]).expect(0).stdout;
-    says(&table, &["n1", "n2", "✓ marked", "✓ possible", "every kind of fault can be made here."]);
+    says(&table, &["n1", "n2", "✓ marked", "✓ possible", "Every kind of fault can be made here."]);
 
     let broken = doctor(&["-F", &config, "n1", "nowhere.invalid", "--json"]).expect(5);
     let report = json(&broken);
@@ -129,7 +127,8 @@ fn hosts_and_a_test_on_them() {
     assert_eq!((&report["can-run"], report["nodes"].as_array().unwrap().len()), (&Value::Bool(true), 2));
 
     // The mark is what allows faults, unless the test does.
-    person.on("n2", "rm /etc/schism-disposable");
+    let revoke = ["nodes", "allow", "--revoke", "-F", &config, "n2"];
+    schism(&revoke).expect(0);
     let report = json(&doctor(&[&test, "--json"]).expect(5));
     assert_eq!(check(&report, 0, "disposable").0, "fine");
     let (state, advice) = check(&report, 1, "disposable");
@@ -137,5 +136,5 @@ fn hosts_and_a_test_on_them() {
     doctor(&[&test, "--set", "cluster.ssh.disposable=true"]).expect(0);
     fs::write(&test, text.replace(FAULTS, "")).unwrap();
     doctor(&[&test]).expect(0);
-    person.schism(&["down"]).expect(0);
+    schism(&["nodes", "down", "--dir", &dir]).expect(0);
 }

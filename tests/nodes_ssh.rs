@@ -68,7 +68,7 @@ impl Person {
     }
 
     /// A directory with a name that needs quoting.
-    pub fn dir(&self) -> PathBuf {
+    fn dir(&self) -> PathBuf {
         self.home.path().join("my nodes")
     }
 
@@ -87,11 +87,11 @@ impl Person {
         command
     }
 
-    pub fn schism(&self, arguments: &[&str]) -> Finished {
+    fn schism(&self, arguments: &[&str]) -> Finished {
         Finished::of(self.nodes(arguments).output().unwrap())
     }
 
-    pub fn up(&self, nodes: &str) -> Finished {
+    fn up(&self, nodes: &str) -> Finished {
         self.schism(&["up", "--ssh", nodes]).expect(0)
     }
 
@@ -103,7 +103,7 @@ impl Person {
 
     /// What a script says on a node.
     #[track_caller]
-    pub fn on(&self, node: &str, script: &str) -> String {
+    fn on(&self, node: &str, script: &str) -> String {
         said(&self.ssh(&["-o", "BatchMode=yes"], node, script).output().unwrap())
     }
 

@@ -1,14 +1,16 @@
 //! What the answers of a node mean for a purpose. Pure: from plain data to plain data.
 
+mod way;
+
 use std::collections::BTreeSet;
 
 use schism_nemesis::linux::Found;
 use schism_nemesis::timeline::FaultKind;
 
-use super::ask::{Answer, Asked, At, HANDY, NEEDED, Reached};
+use self::way::{address, clients, disposable, way_in};
+use super::ask::{Answer, Asked, HANDY, NEEDED};
 use super::{Check, State};
 use crate::agent::facts::{ClockDistance, Facts};
-use crate::transport::DISPOSABLE;
 
 /// Less than this is in the way: programs, journals and logs have no place.
 const FREE_MIN: u64 = 64 << 20;
@@ -99,7 +101,7 @@ fn of_answer(purpose: &Purpose, node: &Asked, answer: &Answer) -> Vec<Check> {
     let mut checks = vec![
         left_behind(answer, node.local),
         clock(answer.clock),
-        fine("kernel", format!("{} {}", facts.kernel, facts.machine)),
+        fine("kernel", facts.kernel.clone()),
         disk(purpose, facts),
         programs(purpose),
         tools(purpose, facts),
@@ -107,122 +109,6 @@ fn of_answer(purpose: &Purpose, node: &Asked, answer: &Answer) -> Vec<Check> {
     checks.extend(features(purpose, facts));
     checks.extend(faults(purpose, facts));
     checks
-}
-
-/// The rows from the way to the node to its agent.
-fn way_in(node: &Asked) -> Vec<Check> {
-    const STEPS: [(At, &str); 5] = [
-        (At::Reach, "reached"),
-        (At::Login, "login"),
-        (At::Root, "root"),
-        (At::Agent, "agent"),
-        (At::InUse, "in use"),
-    ];
-    let row_of = |at| if at == At::Look { At::Agent } else { at };
-    let good = |at| match (at, node.local) {
-        (At::Reach | At::Login, true) => "local",
-        (At::Reach, false) => "yes",
-        (At::Login, false) => "lets us in",
-        (At::InUse, _) => "by nobody",
-        _ => "yes",
-    };
-    let facts = node.answer.as_ref().map(|answer| &answer.facts);
-    STEPS
-        .into_iter()
-        .map(|(at, name)| match (&node.answer, facts) {
-            (Err(refusal), _) if row_of(refusal.at) == at => {
-                let seen = if at == At::InUse { "by another run" } else { "no" };
-                problem(name, seen, refusal.what.clone())
-            }
-            // Whether it was root who could not do the rest, nobody has said.
-            (Err(refusal), _) if at == At::Root || at > row_of(refusal.at) => unknown(name),
-            (Ok(_), Ok(facts)) if at == At::Root => root(facts),
-            (Ok(_), Ok(facts)) if at == At::Agent && !node.local => agent(facts),
-            _ => fine(name, good(at)),
-        })
-        .collect()
-}
-
-fn root(facts: &Facts) -> Check {
-    match (facts.uid, facts.by_sudo) {
-        (0, false) => fine("root", "yes"),
-        (0, true) => fine("root", "by sudo"),
-        (uid, _) => problem(
-            "root",
-            format!("user {uid}"),
-            format!(
-                "the agent works as user {uid}, and faults need root: log in as root, or leave `sudo: false` out of the \
-                 test file and give the user sudo"
-            ),
-        ),
-    }
-}
-
-fn agent(facts: &Facts) -> Check {
-    if facts.executable.starts_with(&format!("{}/", facts.state)) {
-        return fine("agent", "runs");
-    }
-    note(
-        "agent",
-        "elsewhere",
-        format!(
-            "the executable is at {}, because {}/bin is read-only, full or noexec; that will do",
-            facts.executable, facts.state
-        ),
-    )
-}
-
-/// Two names for one host would make a cluster of fewer nodes than it seems.
-fn address(node: &Asked, all: &[Asked]) -> Check {
-    const NAME: &str = "address";
-    let Some(address) = node.address else { return unknown(NAME) };
-    let same = |other: &&Asked| other.address == Some(address) && other.name != node.name;
-    match all.iter().find(same) {
-        Some(other) => problem(
-            NAME,
-            address.to_string(),
-            format!(
-                "{address} is also the address of {}. If they are two hosts, give their addresses in the test file: \
-                 {{ host: …, address: … }}",
-                other.name
-            ),
-        ),
-        None => fine(NAME, address.to_string()),
-    }
-}
-
-fn disposable(purpose: &Purpose, node: &Asked) -> Check {
-    const NAME: &str = "disposable";
-    match node.reached {
-        _ if node.local => fine(NAME, "local"),
-        Some(Reached { marked: true, .. }) => fine(NAME, "marked"),
-        _ if purpose.allowed => fine(NAME, "by the test"),
-        None => unknown(NAME),
-        Some(_) if purpose.faults.is_empty() => fine(NAME, "no faults"),
-        Some(_) => problem(
-            NAME,
-            "not marked",
-            format!(
-                "faults are made only on hosts that are marked as disposable ({DISPOSABLE}). If nothing else depends on this \
-                 one: schism nodes allow HOST, or `disposable: true` in the test file"
-            ),
-        ),
-    }
-}
-
-fn clients(node: &Asked) -> Check {
-    const NAME: &str = "clients";
-    match node.reached {
-        _ if node.local => fine(NAME, "directly"),
-        None => unknown(NAME),
-        Some(Reached { through_ssh: false, .. }) => fine(NAME, "directly"),
-        Some(Reached { through_ssh: true, .. }) => note(
-            NAME,
-            "through SSH",
-            "clients reach its ports through the SSH connection, which takes a little longer and needs AllowTcpForwarding; \
-             `reach: direct` in the test file changes that",
-        ),
-    }
 }
 
 fn left_behind(answer: &Answer, local: bool) -> Check {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{Check, Report, State};
 
 /// Characters of a cell, its mark included.
-const CELL_MAX: usize = 20;
+const CELL_MAX: usize = 18;
 /// Spaces between columns.
 const GAP: usize = 2;
 /// Names of nodes in front of a sentence; more are counted.
@@ -115,15 +115,12 @@ fn conclusion(report: &Report) -> String {
         .filter(|node| node.checks.iter().any(failing))
         .map(|node| node.name.as_str())
         .collect();
-    let what = report
-        .test
-        .as_ref()
-        .map_or_else(|| "every kind of fault".to_owned(), |test| format!("\"{}\"", plain(test)));
-    match (report.can_run, report.test.is_some()) {
-        (true, true) => format!("{what} can run here.\n"),
-        (true, false) => format!("{what} can be made here.\n"),
-        (false, true) => format!("{what} cannot run here: see {}.\n", failing.join(", ")),
-        (false, false) => format!("not {what} can be made here: see {}.\n", failing.join(", ")),
+    let failing = failing.join(", ");
+    match (&report.test, report.can_run) {
+        (Some(test), true) => format!("\"{}\" can run here.\n", plain(test)),
+        (Some(test), false) => format!("\"{}\" cannot run here: see {failing}.\n", plain(test)),
+        (None, true) => "Every kind of fault can be made here.\n".to_owned(),
+        (None, false) => format!("Not every kind of fault can be made here: see {failing}.\n"),
     }
 }
 

@@ -110,7 +110,11 @@ fn try_netem() -> io::Result<()> {
     let message = Message::new(NEW_QDISC, CREATE | EXCL, &header)
         .string(QDISC_KIND, "netem")
         .bytes(QDISC_OPTIONS, &options);
-    Socket::open(ROUTE)?.request(&message)
+    Socket::open(ROUTE)?.request(&message).map_err(|error| match error.kind() {
+        // Said of a kind that nobody knows.
+        io::ErrorKind::NotFound => io::Error::other("this kernel has no sch_netem, as a module or built in"),
+        _ => error,
+    })
 }
 
 fn try_queue() -> io::Result<()> {

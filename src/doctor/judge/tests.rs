@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use schism_nemesis::linux::Features;
 
 use super::*;
-use crate::doctor::ask::Refusal;
+use crate::doctor::ask::{At, Reached, Refusal};
 use crate::transport::ssh::{Failure, Step};
 
 /// A node with which everything is all right.
