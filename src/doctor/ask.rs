@@ -154,7 +154,8 @@ pub async fn hosts(mut options: SshOptions, programs: &[String]) -> Vec<Asked> {
     let hosts = match ssh::each(options).await {
         Ok(hosts) => hosts,
         Err(error) => {
-            let refusal = Refusal { at: At::Agent, what: error.to_string() };
+            // Nobody was asked, so not even the way there is known to be open.
+            let refusal = Refusal { at: At::Reach, what: error.to_string() };
             let asked = names.into_iter().map(|name| Asked {
                 name,
                 address: None,

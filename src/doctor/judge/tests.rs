@@ -282,6 +282,17 @@ fn where_the_way_ends_the_rest_is_unknown_and_nothing_is_fine() {
 }
 
 #[test]
+fn a_local_cluster_that_cannot_be_made_says_why() {
+    let refusal = Refusal { at: At::Reach, what: "allow user namespaces".to_owned() };
+    let node = Asked { local: true, reached: None, answer: Err(refusal), ..good() };
+    let checks = judge(&everything(), &node, std::slice::from_ref(&node));
+    assert_eq!(row(&checks, "reached").advice.as_deref(), Some("allow user namespaces"));
+    assert!(
+        ["login", "root", "agent", "partition"].iter().all(|name| row(&checks, name).state == State::Unknown)
+    );
+}
+
+#[test]
 fn another_run_is_named() {
     let what = "the agent of run \"nightly\" of alice uses it".to_owned();
     let node = Asked { answer: Err(Refusal { at: At::InUse, what: what.clone() }), ..good() };
