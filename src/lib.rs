@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod cli;
 pub mod demo;
+pub mod doctor;
 pub mod plan;
 pub mod report;
 pub mod runner;

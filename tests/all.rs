@@ -11,6 +11,7 @@ mod bad_luck;
 mod check;
 mod collect;
 mod demo;
+mod doctor;
 mod etcd;
 mod leftovers;
 mod local_cluster;

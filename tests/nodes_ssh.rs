@@ -20,7 +20,7 @@ use crate::support::{Finished, SCHISM, eventually, have};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whoever brings nodes up, and where.
-struct Person {
+pub struct Person {
     home: tempfile::TempDir,
     schism: PathBuf,
     user: Option<u32>,
@@ -29,7 +29,7 @@ struct Person {
 
 impl Person {
     /// Whoever runs the tests.
-    fn me() -> Self {
+    pub fn me() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-nodes-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         Self { home: tempfile::tempdir().unwrap(), schism: SCHISM.into(), user: None, mark }
@@ -62,12 +62,17 @@ impl Person {
         all
     }
 
+    /// Where everything of this person's is.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// A directory with a name that needs quoting.
     fn dir(&self) -> PathBuf {
         self.home.path().join("my nodes")
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env(MARK, &self.mark).env("HOME", self.home.path()).current_dir("/").stdin(Stdio::null());
         if let Some(user) = self.user {
@@ -136,7 +141,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Whether OpenSSH is here; where it is not, the tests say so and are skipped.
-fn have_openssh() -> bool {
+pub fn have_openssh() -> bool {
     have("ssh") && have("ssh-keygen") && have("sshd")
 }
 

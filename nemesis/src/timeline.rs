@@ -52,6 +52,9 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind, in the order of the catalogue.
+    pub const ALL: [Self; 3] = [Self::Partition, Self::Kill, Self::Pause];
+
     /// Its name in test files, identifiers and histories.
     pub fn name(self) -> &'static str {
         match self {
@@ -209,4 +212,28 @@ impl Victims {
 
 fn list(names: &[String]) -> String {
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{CATALOGUE, NemesisSpec};
+
+    #[test]
+    fn every_kind_of_the_catalogue_is_a_kind() {
+        assert_eq!(FaultKind::ALL.map(FaultKind::name), CATALOGUE.map(|(name, _)| name));
+    }
+
+    #[test]
+    fn a_test_says_which_kinds_can_come_up() {
+        let kinds = |json: serde_json::Value| {
+            let spec: NemesisSpec = serde_json::from_value(json).unwrap();
+            spec.kinds().into_iter().map(FaultKind::name).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(serde_json::json!({})), [""; 0]);
+        let chosen = serde_json::json!({ "every": "5s", "faults": [{ "pause": {} }, { "partition": {} }] });
+        assert_eq!(kinds(chosen), ["partition", "pause"]);
+        let fixed = serde_json::json!({ "timeline": [{ "at": "1s", "for": "1s", "fault": { "kill": {} } }] });
+        assert_eq!(kinds(fixed), ["kill"]);
+    }
 }

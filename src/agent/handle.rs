@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::facts::{ClockDistance, Facts, unix_micros};
 use super::frame::{self, FrameError};
 use super::heal::Healed;
 use super::outbox::Outbox;
@@ -535,6 +536,27 @@ impl Handle {
         }
     }
 
+    /// What the node is like: which of the programs `tools` it has, and whether it could make each of `faults`, in their
+    /// order. Also by how much its clock is ahead of ours.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub async fn facts(
+        &self,
+        tools: &[String],
+        faults: &[NodeFault],
+    ) -> Result<(Facts, ClockDistance), AgentError> {
+        let request = Request::Facts { tools: tools.to_vec(), faults: faults.to_vec() };
+        let asked = unix_micros();
+        match self.ask(request, "facts", FAULT_PATIENCE + MARGIN).await? {
+            Response::Facts { facts } if facts.prechecks.len() == faults.len() => {
+                let distance = ClockDistance::of(asked, facts.asked_us, facts.answered_us, unix_micros());
+                Ok((*facts, distance))
+            }
+            other => Err(self.unexpected("facts", &other)),
+        }
+    }
+
     /// Undoes whatever of any fault can be known by name on the node, without a journal. With `stop`, also ends what agents
     /// supervised there.
     ///
@@ -753,6 +775,7 @@ fn name_of(response: &Response) -> &'static str {
         Response::Evidence { .. } => "evidence",
         Response::Reached { .. } => "reached",
         Response::Residue { .. } => "residue",
+        Response::Facts { .. } => "facts",
         Response::Purged { .. } => "purged",
         Response::Failed { .. } => "failed",
         Response::Exited { .. } => "exited",

@@ -13,8 +13,10 @@ use std::time::Duration;
 use schism_nemesis::node::{Evidence, NodeFault};
 use serde::{Deserialize, Serialize};
 
+use super::facts::Facts;
+
 /// Bumped whenever a frame's meaning changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// A longer frame is a broken peer.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Raw bytes in one chunk of bulk data.
@@ -107,6 +109,8 @@ pub enum Request {
     Reach { addresses: Vec<SocketAddr>, patience_ms: u64 },
     /// Everything of ours that is still on this node.
     Residue,
+    /// What the node is like: which of these programs it has, and whether it could make these faults. Changes nothing.
+    Facts { tools: Vec<String>, faults: Vec<NodeFault> },
     /// Undo whatever of any fault can be known by name, without a journal; with `stop`, also what bye does. Refused while a
     /// fault is in force.
     Purge { stop: bool },
@@ -146,6 +150,8 @@ pub enum Response {
     Reached { answered: Vec<bool> },
     /// Answer to residue, one line each; empty is clean.
     Residue { found: Vec<String> },
+    /// Answer to facts.
+    Facts { facts: Box<Facts> },
     /// Answer to purge, one line each: what there was, what of it is left, what runs for a system under test.
     Purged { found: Vec<String>, left: Vec<String>, running: Vec<String> },
     /// The request failed. `retry` is never implied.

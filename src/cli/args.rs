@@ -46,6 +46,8 @@ pub enum Command {
     Plan(Plan),
     /// Judge a history: a run directory (also a crashed run's) or a history.jsonl
     Check(Check),
+    /// Say whether a test can run on its cluster, or faults be made on hosts; for every problem, what to do
+    Doctor(Doctor),
     /// Undo what runs that died left on this node, prove it, and say what was found
     Heal(Heal),
     /// Show what can be named in a test file: systems, workloads, faults, checkers
@@ -276,6 +278,22 @@ where
     T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(names).try_map(|name| name.parse::<T>())
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// A test file, or hosts as `ssh` knows them: n1, admin@10.0.0.3:2222
+    #[arg(value_name = "TEST.yaml|HOST", required = true)]
+    pub whom: Vec<String>,
+    /// Change a value of the test file, as for `schism run`
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// An ssh_config for hosts in place of your own, as `ssh -F`
+    #[arg(long, short = 'F', value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print everything that was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@
 mod allow;
 mod args;
 mod check;
+mod doctor;
 mod heal;
 mod list;
 mod nodes;
@@ -41,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::main(&arguments),
         Command::Plan(arguments) => plan::main(&arguments),
         Command::Check(arguments) => check::main(&arguments),
+        Command::Doctor(arguments) => doctor::main(&arguments),
         Command::Heal(arguments) => heal::main(&arguments),
         Command::List(arguments) => list::main(&arguments),
         Command::Schema(arguments) => schema::main(&arguments),

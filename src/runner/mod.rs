@@ -27,12 +27,13 @@ mod interrupt;
 mod live;
 mod live_check;
 mod load;
-mod provision;
+pub(crate) mod provision;
 mod roles;
 mod second_look;
 mod system;
 
 pub use faults::LEASE;
+pub(crate) use fleet::last_lines;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

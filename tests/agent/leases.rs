@@ -9,6 +9,7 @@ use schism::agent::protocol::{FromAgent, ProcessStatus, Request, Response, ToAge
 use schism::agent::server::{Mechanisms, Options, ServeError, serve};
 use schism::agent::{AgentEvent, Handle, frame};
 use schism::transport::AgentPipe;
+use schism_nemesis::linux::Found;
 use schism_nemesis::node::{Evidence, FaultError, Host, Mechanism, NodeFault};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -206,6 +207,28 @@ async fn a_fault_lives_as_it_should() {
     assert!(handle.verify_healed("f/1", PATIENCE).await.unwrap().holds);
     let error = handle.verify("f/1", PATIENCE).await.unwrap_err().to_string();
     assert!(error.contains("no fault `f/1`"), "{error}");
+    handle.bye().await.unwrap();
+    server.result().await.unwrap();
+}
+
+#[tokio::test]
+async fn facts_say_what_the_mechanism_itself_says_and_make_nothing() {
+    let (directory, world) = world();
+    let (server, handle, _events) = connect(directory.path(), file_faults(&world)).await;
+    let tools = ["sh", "no-such-program"].map(str::to_owned);
+    let faults = [fault("x"), fault("y")];
+    let (facts, clock) = handle.facts(&tools, &faults).await.unwrap();
+    assert_eq!(facts.prechecks, [Found::Yes, Found::Yes]);
+    assert!(facts.tools["sh"].is_some() && facts.tools["no-such-program"].is_none());
+    // The same machine's clock.
+    assert!(clock.ahead_us.abs() <= clock.within_us + 1, "{clock:?}");
+    world.precheck_fails.store(true, Ordering::SeqCst);
+    let (facts, _) = handle.facts(&[], &faults[..1]).await.unwrap();
+    assert_eq!(facts.prechecks, [Found::No("as told".to_owned())]);
+    assert_eq!(*world.log.lock().unwrap(), ["precheck"; 3]);
+    let too_many = vec!["x".to_owned(); 1000];
+    assert!(handle.facts(&too_many, &[]).await.unwrap_err().to_string().contains("at most"));
+    assert_eq!(handle.residue().await.unwrap(), [""; 0]);
     handle.bye().await.unwrap();
     server.result().await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! Hosts over SSH, against a real OpenSSH server.
 
 mod bad_luck;
+mod doctor;
 mod measure;
 mod proxy;
 mod server;

@@ -5,6 +5,7 @@
 
 mod commands;
 mod drop_from;
+mod features;
 mod kernel;
 mod kill;
 mod leftovers;
@@ -21,6 +22,7 @@ use crate::node::{Mechanism, NodeFault};
 
 pub use commands::{Commands, commands};
 pub use drop_from::TABLE;
+pub use features::{Features, Found, features};
 
 /// The mechanism of `fault`.
 ///

@@ -6,9 +6,13 @@
 mod one_or_many;
 mod target;
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use schism_units::Span;
 use serde::{Deserialize, Serialize};
+
+use crate::timeline::FaultKind;
 
 pub use one_or_many::OneOrMany;
 pub use target::{Target, TargetError};
@@ -63,6 +67,15 @@ pub struct NemesisSpec {
     pub timeline: Option<Vec<TimelineEntry>>,
 }
 
+impl NemesisSpec {
+    /// The kinds of faults that can come up, whatever the seed.
+    pub fn kinds(&self) -> BTreeSet<FaultKind> {
+        let chosen = self.faults.iter().flatten();
+        let fixed = self.timeline.iter().flatten().map(|entry| &entry.fault);
+        chosen.chain(fixed).map(FaultSpec::kind).collect()
+    }
+}
+
 /// One fault at a fixed time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -86,6 +99,17 @@ pub enum FaultSpec {
     Kill(ProcessSpec),
     /// Stop the system's process (`SIGSTOP`) with everything it started, and continue it at the end.
     Pause(ProcessSpec),
+}
+
+impl FaultSpec {
+    /// Its kind.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Partition(_) => FaultKind::Partition,
+            Self::Kill(_) => FaultKind::Kill,
+            Self::Pause(_) => FaultKind::Pause,
+        }
+    }
 }
 
 /// Parameters of a partition.

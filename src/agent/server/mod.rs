@@ -4,6 +4,7 @@
 //! that, so a heartbeat is never late. The agent knows no more of a fault than its data and its mechanism.
 
 mod children;
+mod facts;
 mod files;
 mod leases;
 mod log;
@@ -28,6 +29,7 @@ use schism_nemesis::node::{Mechanism, NodeFault};
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use session::{ServeError, serve};
+pub use state::TAKEN;
 pub use watchdog::{WATCHDOG_COMMAND, main as watchdog_main};
 
 /// Where the agent keeps what has to outlive it, unless told otherwise.

@@ -23,6 +23,9 @@ pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// A longer note in the lock is not ours.
 const NOTE_LEN_MAX: usize = 1024;
 
+/// What is said of a node that somebody else uses, among other things.
+pub const TAKEN: &str = "another run uses this node";
+
 /// An open state directory. Nobody else has it open.
 #[derive(Debug)]
 pub struct State {
@@ -60,12 +63,11 @@ impl State {
     pub fn open(directory: &Path) -> Result<Self, String> {
         match Self::open_within(directory, LOCK_PATIENCE)? {
             Ok(state) => Ok(state),
-            Err(in_use) if in_use.lives => Err(format!(
-                "{in_use} uses {}: another run uses this node. Wait until it ends, or stop it",
-                directory.display()
-            )),
+            Err(in_use) if in_use.lives => {
+                Err(format!("{in_use} uses {}: {TAKEN}. Wait until it ends, or stop it", directory.display()))
+            }
             Err(in_use) => Err(format!(
-                "{in_use} uses {} and did not go within {} s: another run uses this node. Wait for it, or end that process",
+                "{in_use} uses {} and did not go within {} s: {TAKEN}. Wait for it, or end that process",
                 directory.display(),
                 LOCK_PATIENCE.as_secs()
             )),
@@ -130,6 +132,11 @@ impl State {
     pub fn claim(&self) -> Result<Presence, String> {
         Presence::note(&self.directory)
             .map_err(|error| format!("the state directory cannot be used: {error}"))
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Tells this state directory from all others; marks the processes that are ours.

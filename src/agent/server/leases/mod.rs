@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use self::lease::{ENTRY_VERSION, Entry, LEASE_MAX, Lease, Phase};
 use self::undo::retry;
 use super::Mechanisms;
+use super::facts::Bystander;
 use super::proc;
 use super::state::{Shelf, State};
 use super::supervisor::Supervisor;
@@ -159,6 +160,15 @@ impl Leases {
         let mechanism = (self.mechanisms)("precheck", fault);
         let supervisor = Arc::clone(&self.supervisor);
         block(move || mechanism.precheck(&*supervisor)).await
+    }
+
+    /// Could this node make the fault if it had the process concerned? Changes nothing.
+    ///
+    /// # Errors
+    /// What is missing, and what would provide it.
+    pub async fn rehearse(&self, fault: &NodeFault) -> Result<(), String> {
+        let mechanism = (self.mechanisms)("precheck", fault);
+        block_any(move || mechanism.precheck(&Bystander).map_err(|error| error.reason)).await
     }
 
     /// Journals a fault and makes it.

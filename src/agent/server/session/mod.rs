@@ -208,16 +208,16 @@ fn encode(id: u64, response: Response) -> Option<Vec<u8>> {
         .ok()
 }
 
-struct Session {
-    state: Arc<State>,
+pub(super) struct Session {
+    pub(super) state: Arc<State>,
     /// Says that this node is taken, once a controller has said hello.
     presence: OnceLock<Arc<Presence>>,
     supervisor: Arc<Supervisor>,
-    leases: Arc<Leases>,
+    pub(super) leases: Arc<Leases>,
     kernel: Kernel,
     purge: Purge,
     /// What the controller reaches this node by, which no fault may cut.
-    spared_ports: Vec<u16>,
+    pub(super) spared_ports: Vec<u16>,
     outbox: Outbox,
     runs: Semaphore,
     /// The marks of commands that run.
@@ -385,6 +385,7 @@ impl Session {
                 Ok(Response::Reached { answered: reach::reach(&addresses, millis(patience_ms)).await })
             }
             Request::Residue => self.residue().await,
+            Request::Facts { tools, faults } => self.facts(tools, faults).await,
             Request::Purge { stop } => self.purge(stop).await,
             Request::Bye => {
                 // The session ends after the answer, however this goes.
@@ -446,7 +447,7 @@ fn bounded(addresses: usize) -> Result<(), String> {
     Ok(())
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     match tokio::task::spawn_blocking(work).await {
