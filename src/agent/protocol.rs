@@ -33,6 +33,8 @@ pub const CONTROLLER_LEASE: Duration = Duration::from_secs(10);
 /// Without any frame from the controller for this long, the agent takes it for dead, heals everything and exits, whatever
 /// the pipe says.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// It does so this long after the longest lease of a fault that was in force since, if that is sooner.
+pub const SILENCE_BEYOND_LEASE: Duration = Duration::from_secs(2);
 
 /// A request; the agent answers every `id` exactly once with a final response, after any number of chunks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use super::{Kernel, Options, Purge, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::piece::Piece;
-use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
+use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, ToAgent, VERSION};
 
 /// How long a controller may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +32,8 @@ const RUNS_MAX: usize = 64;
 const BYE_GRACE: Duration = Duration::from_secs(5);
 /// What the last requests and frames are given when the agent ends.
 const END_PATIENCE: Duration = Duration::from_secs(3);
+/// How often to look how long the controller may be silent. Shorter than any such time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Addresses in one request.
 const ADDRESSES_MAX: usize = 1024;
 
@@ -136,7 +139,7 @@ pub async fn serve(
             let listening = Arc::clone(&session).listen(reader);
             tokio::select! {
                 result = listening => result.map_err(ServeError::from),
-                () = silence(session.heard.subscribe(), SILENCE_MAX) => {
+                () = silence(session.heard.subscribe(), || leases.silence_max()) => {
                     tracing::warn!("the controller is silent; taking it for dead");
                     Ok(())
                 }
@@ -167,9 +170,18 @@ pub async fn serve(
     result.and(closed.map_err(ServeError::Residue))
 }
 
-/// Returns when nothing was heard for `limit`.
-async fn silence(mut heard: watch::Receiver<()>, limit: Duration) {
-    while tokio::time::timeout(limit, heard.changed()).await.is_ok() {}
+/// Returns when nothing was heard for `limit`, which may change meanwhile.
+async fn silence(mut heard: watch::Receiver<()>, limit: impl Fn() -> Duration) {
+    let mut last = Instant::now();
+    loop {
+        let left = limit().saturating_sub(last.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        if tokio::time::timeout(left.min(LOOK_EVERY), heard.changed()).await.is_ok() {
+            last = Instant::now();
+        }
+    }
 }
 
 /// Lets the writer finish.
@@ -274,6 +286,7 @@ impl Session {
 
     async fn listen(self: Arc<Self>, mut reader: impl AsyncRead + Unpin) -> Result<(), FrameError> {
         while let Some(ToAgent { id, request }) = frame::read::<ToAgent>(&mut reader).await? {
+            self.leases.heard();
             self.heard.send_replace(());
             if request == Request::Heartbeat {
                 self.leases.heartbeat();
@@ -449,7 +462,7 @@ mod tests {
         let heard = watch::Sender::new(());
         let limit = Duration::from_millis(400);
         let begin = tokio::time::Instant::now();
-        let quiet = tokio::spawn(silence(heard.subscribe(), limit));
+        let quiet = tokio::spawn(silence(heard.subscribe(), move || limit));
         let mut last = begin;
         for _ in 0..5 {
             tokio::time::sleep(limit / 8).await;
