@@ -14,7 +14,7 @@ use schism_nemesis::node::{Evidence, NodeFault};
 use serde::{Deserialize, Serialize};
 
 /// Bumped whenever a frame's meaning changes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// A longer frame is a broken peer.
 pub const FRAME_LEN_MAX: usize = 16 << 20;
 /// Raw bytes in one chunk of bulk data.
@@ -72,8 +72,15 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// First frame. `controller` names the run for messages; `node` is this node's name.
-    Hello { version: u32, controller: String, node: String },
+    /// First frame. `controller` names the run for messages; `node` is this node's name. `disposable` says that whoever runs
+    /// the controller has said explicitly that faults may be made there: then no marker is looked for.
+    Hello {
+        version: u32,
+        controller: String,
+        node: String,
+        #[serde(default)]
+        disposable: bool,
+    },
     /// Also renews every lease. The agent heals everything when none came for the lease's length.
     Heartbeat,
     /// Run a command to its end. Killed with everything it started after `deadline_ms`. At most `output_max` bytes of each of
@@ -95,7 +102,7 @@ pub enum Request {
     List { directory: String },
     /// Can this node make the fault? Changes nothing.
     Precheck { fault: NodeFault },
-    /// Journal and make a fault under a lease.
+    /// Journal and make a fault under a lease. Refused on a node that nobody has marked as disposable, see hello.
     Inject { id: String, fault: NodeFault, lease_ms: u64 },
     /// Does the fault bite?
     Verify { id: String, patience_ms: u64 },

@@ -3,7 +3,8 @@
 mod leftovers;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::piece::Piece;
 use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, ToAgent, VERSION};
+use crate::transport::DISPOSABLE;
 
 /// How long a controller may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(60);
@@ -111,6 +113,7 @@ pub async fn serve(
     let session = Arc::new(Session {
         state,
         presence: OnceLock::new(),
+        disposable: AtomicBool::new(false),
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
@@ -221,6 +224,8 @@ struct Session {
     state: Arc<State>,
     /// Says that this node is taken, once a controller has said hello.
     presence: OnceLock<Arc<Presence>>,
+    /// The controller was told that faults may be made on this node.
+    disposable: AtomicBool,
     supervisor: Arc<Supervisor>,
     leases: Arc<Leases>,
     kernel: Kernel,
@@ -265,8 +270,9 @@ impl Session {
             Err(ServeError::Hello(reason))
         };
         match request {
-            Request::Hello { version: VERSION, controller, node } => {
-                tracing::info!(event = "hello", controller, node, ?healed);
+            Request::Hello { version: VERSION, controller, node, disposable } => {
+                tracing::info!(event = "hello", controller, node, disposable, ?healed);
+                self.disposable.store(disposable, Ordering::Relaxed);
                 self.state.used_by(&controller);
                 match self.state.claim() {
                     Ok(presence) => drop(self.presence.set(Arc::new(presence))),
@@ -363,6 +369,7 @@ impl Session {
                 self.leases.precheck(&fault).await.map(|()| Response::Done)
             }
             Request::Inject { id, mut fault, lease_ms } => {
+                self.check_disposable().await?;
                 fault.spare(&self.spared_ports);
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
             }
@@ -398,6 +405,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The controller looks for the marker, too. But it may be an old one, or mean another host.
+    async fn check_disposable(&self) -> Result<(), String> {
+        if self.disposable.load(Ordering::Relaxed) || blocking(|| Ok(Path::new(DISPOSABLE).exists())).await? {
+            return Ok(());
+        }
+        Err(format!(
+            "no faults here: nobody has marked this host as disposable ({DISPOSABLE} is not there). If nothing else depends on \
+             it: schism nodes allow HOST, or `disposable: true` in the test file"
+        ))
     }
 
     async fn read(&self, id: u64, path: String, offset: i64, length: u64) -> Result<Response, String> {
