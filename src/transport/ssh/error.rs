@@ -4,7 +4,7 @@ use super::super::TransportError;
 
 /// The steps on the way to a running agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// What the name of a host means.
     Resolve,
     /// A connection to its SSH server.
@@ -24,7 +24,8 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn name(self) -> &'static str {
+    /// Its name in errors.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
             Self::Connect => "connect",
@@ -40,12 +41,13 @@ impl Step {
 
 /// A step that failed.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) step: Step,
+pub struct Failure {
+    /// The step.
+    pub step: Step,
     /// What happened.
-    pub(super) what: String,
+    pub what: String,
     /// What to do.
-    pub(super) advice: String,
+    pub advice: String,
 }
 
 impl Failure {

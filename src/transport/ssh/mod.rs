@@ -38,11 +38,11 @@ use schism_workloads::{BoxFuture, Dialer};
 use tokio::sync::Semaphore;
 
 pub use self::binary::AGENTS_VARIABLE;
+pub use self::error::{Failure, Step};
 pub use self::secret::{PASSPHRASE_VARIABLE, PASSWORD_VARIABLE, SUDO_VARIABLE, Secret, Secrets};
 
 use self::binary::Binary;
 use self::dial::SshDialer;
-use self::error::{Failure, Step};
 use self::exec::Rights;
 use self::node::{Common, Node as Host};
 use self::resolve::Wishes;
@@ -108,7 +108,47 @@ pub struct SshNodes {
 /// # Errors
 /// Every host that could not be reached: at which step, why, and what to do.
 pub async fn up(options: SshOptions) -> Result<SshNodes, TransportError> {
-    let SshCluster { hosts, user, port, key, sudo, config, host_keys, reach, .. } = options.cluster;
+    let reach = options.cluster.reach;
+    let (nodes, results) = connect_all(options).await?;
+    let (mut ups, mut errors) = (Vec::new(), Vec::new());
+    for (node, result) in nodes.iter().zip(results) {
+        match result {
+            Ok(up) => ups.push(up),
+            Err(failure) => errors.push(failure.on(&node.name)),
+        }
+    }
+    if let Some(error) = first_with_others(errors).or_else(|| same_address(&nodes, &ups)) {
+        for node in &nodes {
+            node.close().await;
+        }
+        return Err(error);
+    }
+    Ok(SshNodes::of(nodes, &ups, reach))
+}
+
+/// A host by its name, as a cluster of one node or with what kept us from it.
+pub type HostResult = (Arc<str>, Result<SshNodes, Failure>);
+
+/// Connects to every host as [`up`] does, each for itself: hosts that cannot be reached do not concern the others.
+///
+/// # Errors
+/// What concerns all of them: there is no executable for the nodes.
+pub async fn each(options: SshOptions) -> Result<Vec<HostResult>, TransportError> {
+    let reach = options.cluster.reach;
+    let (nodes, results) = connect_all(options).await?;
+    let mut hosts = Vec::new();
+    for (node, result) in nodes.into_iter().zip(results) {
+        let name = Arc::clone(&node.name);
+        hosts.push((name, result.map(|up| SshNodes::of(vec![node], &[up], reach))));
+    }
+    Ok(hosts)
+}
+
+/// The hosts with what became of each, in order.
+async fn connect_all(
+    options: SshOptions,
+) -> Result<(Vec<Arc<Host>>, Vec<Result<node::Up, Failure>>), TransportError> {
+    let SshCluster { hosts, user, port, key, sudo, config, host_keys, .. } = options.cluster;
     let SshHosts::List(hosts) = hosts else {
         return Err(TransportError {
             step: "reach the cluster".to_owned(),
@@ -139,41 +179,11 @@ pub async fn up(options: SshOptions) -> Result<SshNodes, TransportError> {
         let (node, places) = (Arc::clone(node), Arc::clone(&places));
         tasks.push(tokio::spawn(async move {
             let _place = places.acquire().await;
-            node.up().await.map_err(|failure| failure.on(&node.name))
+            node.up().await
         }));
     }
-    let (mut ups, mut errors) = (Vec::new(), Vec::new());
-    for task in AbortOnDrop(tasks).join().await {
-        match task {
-            Ok(up) => ups.push(up),
-            Err(error) => errors.push(error),
-        }
-    }
-    if let Some(error) = first_with_others(errors).or_else(|| same_address(&nodes, &ups)) {
-        for node in &nodes {
-            node.close().await;
-        }
-        return Err(error);
-    }
-    let known = nodes
-        .iter()
-        .zip(&ups)
-        .map(|(node, up)| Node { name: Arc::clone(&node.name), address: up.facts.address });
-    let through_ssh = ups.iter().map(|up| match reach {
-        Reach::Direct => false,
-        Reach::Ssh => true,
-        Reach::Auto => !up.link.connection().direct || !up.facts.is_where_ssh_goes,
-    });
-    Ok(SshNodes {
-        unmarked: nodes
-            .iter()
-            .zip(&ups)
-            .filter(|(_, up)| !up.facts.marked)
-            .map(|(node, _)| Arc::clone(&node.name))
-            .collect(),
-        clocks: ups.iter().map(|up| up.facts.clock_ahead).collect(),
-        shared: Arc::new(Shared { known: known.collect(), through_ssh: through_ssh.collect(), nodes }),
-    })
+    let results = AbortOnDrop(tasks).join().await;
+    Ok((nodes, results))
 }
 
 /// Tasks that end with whoever waits for them.
@@ -255,6 +265,28 @@ pub struct CommandOutput {
 }
 
 impl SshNodes {
+    fn of(nodes: Vec<Arc<Host>>, ups: &[node::Up], reach: Reach) -> Self {
+        let known = nodes
+            .iter()
+            .zip(ups)
+            .map(|(node, up)| Node { name: Arc::clone(&node.name), address: up.facts.address });
+        let through_ssh = ups.iter().map(|up| match reach {
+            Reach::Direct => false,
+            Reach::Ssh => true,
+            Reach::Auto => !up.link.connection().direct || !up.facts.is_where_ssh_goes,
+        });
+        Self {
+            unmarked: nodes
+                .iter()
+                .zip(ups)
+                .filter(|(_, up)| !up.facts.marked)
+                .map(|(node, _)| Arc::clone(&node.name))
+                .collect(),
+            clocks: ups.iter().map(|up| up.facts.clock_ahead).collect(),
+            shared: Arc::new(Shared { known: known.collect(), through_ssh: through_ssh.collect(), nodes }),
+        }
+    }
+
     /// The nodes without the marker of hosts on which faults may be made ([`super::DISPOSABLE`]).
     pub fn unmarked(&self) -> &[Arc<str>] {
         &self.unmarked
@@ -268,6 +300,14 @@ impl SshNodes {
     /// Whether clients reach the ports of this node through SSH.
     pub fn is_reached_through_ssh(&self, node: usize) -> bool {
         self.shared.through_ssh[node]
+    }
+
+    /// Starts an agent as [`Transport::agent`] does, and says apart what went wrong.
+    ///
+    /// # Errors
+    /// The step, why, and what to do.
+    pub async fn agent_of(&self, node: usize) -> Result<AgentPipe, Failure> {
+        self.shared.nodes[node].agent().await
     }
 
     /// Runs a command as the login's user, without an agent. At most six run at a time on one node, more wait.
