@@ -12,6 +12,7 @@ mod check;
 mod collect;
 mod demo;
 mod etcd;
+mod heal;
 mod leftovers;
 mod local_cluster;
 mod nodes_ssh;

@@ -20,7 +20,7 @@ use crate::support::{Finished, SCHISM, eventually, have};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whoever brings nodes up, and where.
-struct Person {
+pub struct Person {
     home: tempfile::TempDir,
     schism: PathBuf,
     user: Option<u32>,
@@ -29,7 +29,7 @@ struct Person {
 
 impl Person {
     /// Whoever runs the tests.
-    fn me() -> Self {
+    pub fn me() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-nodes-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         Self { home: tempfile::tempdir().unwrap(), schism: SCHISM.into(), user: None, mark }
@@ -63,11 +63,11 @@ impl Person {
     }
 
     /// A directory with a name that needs quoting.
-    fn dir(&self) -> PathBuf {
+    pub fn dir(&self) -> PathBuf {
         self.home.path().join("my nodes")
     }
 
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.env(MARK, &self.mark).env("HOME", self.home.path()).current_dir("/").stdin(Stdio::null());
         if let Some(user) = self.user {
@@ -82,11 +82,11 @@ impl Person {
         command
     }
 
-    fn schism(&self, arguments: &[&str]) -> Finished {
+    pub fn schism(&self, arguments: &[&str]) -> Finished {
         Finished::of(self.nodes(arguments).output().unwrap())
     }
 
-    fn up(&self, nodes: &str) -> Finished {
+    pub fn up(&self, nodes: &str) -> Finished {
         self.schism(&["up", "--ssh", nodes]).expect(0)
     }
 
@@ -98,7 +98,7 @@ impl Person {
 
     /// What a script says on a node.
     #[track_caller]
-    fn on(&self, node: &str, script: &str) -> String {
+    pub fn on(&self, node: &str, script: &str) -> String {
         said(&self.ssh(&["-o", "BatchMode=yes"], node, script).output().unwrap())
     }
 
@@ -110,7 +110,7 @@ impl Person {
 
     /// Looks that nothing is left of nodes that were seen.
     #[track_caller]
-    fn nothing_is_left(&self, seen: &Seen) {
+    pub fn nothing_is_left(&self, seen: &Seen) {
         let left = || describe(&marked(&self.mark));
         assert!(marked(&self.mark).is_empty(), "processes: {}", left());
         assert!(!seen.is_empty(), "nothing was seen");
@@ -136,7 +136,7 @@ fn said(output: &Output) -> String {
 }
 
 /// Whether OpenSSH is here; where it is not, the tests say so and are skipped.
-fn have_openssh() -> bool {
+pub fn have_openssh() -> bool {
     have("ssh") && have("ssh-keygen") && have("sshd")
 }
 

@@ -3,7 +3,7 @@
 mod bad_luck;
 mod measure;
 mod proxy;
-mod server;
+pub mod server;
 
 use std::fs;
 use std::io;
