@@ -13,6 +13,7 @@ mod collect;
 mod demo;
 mod doctor;
 mod etcd;
+mod heal;
 mod leftovers;
 mod local_cluster;
 mod nodes_ssh;

@@ -68,7 +68,7 @@ impl Person {
     }
 
     /// A directory with a name that needs quoting.
-    fn dir(&self) -> PathBuf {
+    pub fn dir(&self) -> PathBuf {
         self.home.path().join("my nodes")
     }
 
@@ -87,11 +87,11 @@ impl Person {
         command
     }
 
-    fn schism(&self, arguments: &[&str]) -> Finished {
+    pub fn schism(&self, arguments: &[&str]) -> Finished {
         Finished::of(self.nodes(arguments).output().unwrap())
     }
 
-    fn up(&self, nodes: &str) -> Finished {
+    pub fn up(&self, nodes: &str) -> Finished {
         self.schism(&["up", "--ssh", nodes]).expect(0)
     }
 
@@ -103,7 +103,7 @@ impl Person {
 
     /// What a script says on a node.
     #[track_caller]
-    fn on(&self, node: &str, script: &str) -> String {
+    pub fn on(&self, node: &str, script: &str) -> String {
         said(&self.ssh(&["-o", "BatchMode=yes"], node, script).output().unwrap())
     }
 
@@ -115,7 +115,7 @@ impl Person {
 
     /// Looks that nothing is left of nodes that were seen.
     #[track_caller]
-    fn nothing_is_left(&self, seen: &Seen) {
+    pub fn nothing_is_left(&self, seen: &Seen) {
         let left = || describe(&marked(&self.mark));
         assert!(marked(&self.mark).is_empty(), "processes: {}", left());
         assert!(!seen.is_empty(), "nothing was seen");

@@ -136,3 +136,31 @@ async fn a_node_that_is_cut_off_from_everyone_is_reached_and_healed() {
     drop(lines);
     cluster.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_fault_is_made_on_a_host_that_nobody_has_marked() {
+    let cluster = local::up(LocalOptions { exe: SCHISM.into(), ..LocalOptions::new(1) }).await.unwrap();
+    let unmark = "rm /etc/schism-disposable; echo done";
+    assert!(all_of(start(&cluster, &["sh", "-c", unmark]).await).await.contains("done"));
+    let cut = NodeFault::DropFrom {
+        peers: vec![Peer { node: "controller".to_owned(), address: local::CONTROLLER.into() }],
+        exempt_ports: Vec::new(),
+    };
+    let (handle, _events) = Handle::connect(cluster.agent(0).await.unwrap(), "n1", "test").await.unwrap();
+    let refused = handle.inject("cut", &cut, LEASE).await.unwrap_err().to_string();
+    assert!(refused.contains("schism nodes allow") && refused.contains("disposable: true"), "{refused}");
+    assert_eq!(handle.residue().await.unwrap(), [""; 0]);
+    handle.bye().await.unwrap();
+
+    // Told so, the agent looks for no marker; and one that comes later counts from then on.
+    let pipe = cluster.agent(0).await.unwrap();
+    let (told, _events) = Handle::connect_with(pipe, "n1", "test", true).await.unwrap();
+    told.inject("cut", &cut, LEASE).await.unwrap();
+    told.bye().await.unwrap();
+    let (handle, _events) = Handle::connect(cluster.agent(0).await.unwrap(), "n1", "test").await.unwrap();
+    handle.inject("cut", &cut, LEASE).await.unwrap_err();
+    handle.write_file("/etc/schism-disposable", 0o644, b"").await.unwrap();
+    handle.inject("cut", &cut, LEASE).await.unwrap();
+    handle.bye().await.unwrap();
+    cluster.close().await.unwrap();
+}

@@ -210,14 +210,28 @@ impl Handle {
         node: &str,
         controller: &str,
     ) -> Result<(Self, mpsc::UnboundedReceiver<AgentEvent>), AgentError> {
+        Self::connect_with(pipe, node, controller, false).await
+    }
+
+    /// As [`Handle::connect`], and `disposable` says that somebody has said explicitly that faults may be made on this node,
+    /// whether or not it is marked.
+    ///
+    /// # Errors
+    /// As [`Handle::connect`].
+    pub async fn connect_with(
+        pipe: AgentPipe,
+        node: &str,
+        controller: &str,
+        disposable: bool,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<AgentEvent>), AgentError> {
         let AgentPipe { mut stdin, stdout } = pipe;
         let mut reader = tokio::io::BufReader::with_capacity(64 << 10, stdout);
         let failed = |reason| AgentError::Failed { node: node.to_owned(), reason };
         let gone =
             |reason: &str| AgentError::Gone { node: node.to_owned(), during: format!("hello: {reason}") };
         let hello = async {
-            let request =
-                Request::Hello { version: VERSION, controller: controller.to_owned(), node: node.to_owned() };
+            let (controller, node) = (controller.to_owned(), node.to_owned());
+            let request = Request::Hello { version: VERSION, controller, node, disposable };
             let sent = frame::write(&mut stdin, &ToAgent { id: 1, request }).await;
             // What the other end says is worth more than that it no longer listens, so read also when writing failed.
             match (frame::read::<FromAgent>(&mut reader).await, sent) {

@@ -35,6 +35,8 @@ pub const CONTROLLER_LEASE: Duration = Duration::from_secs(10);
 /// Without any frame from the controller for this long, the agent takes it for dead, heals everything and exits, whatever
 /// the pipe says.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// It does so this long after the longest lease of a fault that was in force since, if that is sooner.
+pub const SILENCE_BEYOND_LEASE: Duration = Duration::from_secs(2);
 
 /// A request; the agent answers every `id` exactly once with a final response, after any number of chunks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,8 +74,15 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// First frame. `controller` names the run for messages; `node` is this node's name.
-    Hello { version: u32, controller: String, node: String },
+    /// First frame. `controller` names the run for messages; `node` is this node's name. `disposable` says that whoever runs
+    /// the controller has said explicitly that faults may be made there: then no marker is looked for.
+    Hello {
+        version: u32,
+        controller: String,
+        node: String,
+        #[serde(default)]
+        disposable: bool,
+    },
     /// Also renews every lease. The agent heals everything when none came for the lease's length.
     Heartbeat,
     /// Run a command to its end. Killed with everything it started after `deadline_ms`. At most `output_max` bytes of each of
@@ -95,7 +104,7 @@ pub enum Request {
     List { directory: String },
     /// Can this node make the fault? Changes nothing.
     Precheck { fault: NodeFault },
-    /// Journal and make a fault under a lease.
+    /// Journal and make a fault under a lease. Refused on a node that nobody has marked as disposable, see hello.
     Inject { id: String, fault: NodeFault, lease_ms: u64 },
     /// Does the fault bite?
     Verify { id: String, patience_ms: u64 },

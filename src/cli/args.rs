@@ -48,7 +48,7 @@ pub enum Command {
     Check(Check),
     /// Say whether a test can run on its cluster, or faults be made on hosts; for every problem, what to do
     Doctor(Doctor),
-    /// Undo what runs that died left on this node, prove it, and say what was found
+    /// Undo what runs that died left on hosts or on this machine, prove it, and say what was found
     Heal(Heal),
     /// Show what can be named in a test file: systems, workloads, faults, checkers
     List(List),
@@ -298,7 +298,14 @@ pub struct Doctor {
 
 #[derive(Debug, Args)]
 pub struct Heal {
-    /// What agents on this node kept: the journal of faults, the processes they supervised
+    /// Hosts as `ssh` knows them (n1, admin@10.0.0.3:2222), a test file or a run directory, whose hosts are meant; without
+    /// any, the machine this is typed on
+    #[arg(value_name = "HOST|TEST.yaml|RUN")]
+    pub targets: Vec<String>,
+    /// An ssh_config to use in place of your own, as `ssh -F`
+    #[arg(long, short = 'F', value_name = "FILE", requires = "targets")]
+    pub config: Option<PathBuf>,
+    /// What agents on the nodes kept: the journal of faults, the processes they supervised
     #[arg(long, value_name = "DIR", default_value = crate::agent::server::STATE_DIRECTORY)]
     pub state: PathBuf,
     /// Also end the processes of systems under test

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::spec::problem::Spot;
 use crate::spec::ssh::{HOSTS_MAX, host_of_line};
-use crate::spec::{Cluster, Problem, Problems, Source, SshCluster, SshHosts};
+use crate::spec::{self, Cluster, Problem, Problems, Source, SshCluster, SshHosts};
 use crate::system::ClusterNode;
 use crate::transport::local;
 
@@ -64,6 +64,21 @@ pub(super) fn nodes(cluster: &Cluster, source: &Source, problems: &mut Vec<Probl
         problems.push(source.problem(&path, message));
     }
     nodes
+}
+
+/// Where the nodes of a test file are, its hosts listed. The system that it names is not looked for.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn cluster_of(path: &Path) -> Result<Cluster, Problems> {
+    let (mut test, source) = spec::load(path, &[])?;
+    complete(&mut test.cluster, &source)?;
+    let mut problems = Vec::new();
+    nodes(&test.cluster, &source, &mut problems);
+    match Problems::new(problems) {
+        Some(problems) => Err(problems),
+        None => Ok(test.cluster),
+    }
 }
 
 /// Puts the hosts of a hosts file into the cluster, and makes its paths relative to where we are instead of to the test file.

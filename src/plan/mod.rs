@@ -18,7 +18,7 @@ use schism_units::{Size, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use cluster::{controller_address, local_nodes, stand_in};
+pub use cluster::{cluster_of, controller_address, local_nodes, stand_in};
 pub use resolve::{prepare, resolve};
 
 use crate::spec::{Cluster, Power, SshCluster, SshHosts, Workload};

@@ -44,6 +44,7 @@ pub struct NodeEvent {
 pub struct Fleet {
     transport: Arc<dyn Transport>,
     controller: String,
+    disposable: bool,
     slots: Vec<Mutex<Option<Handle>>>,
     events: mpsc::UnboundedSender<NodeEvent>,
     lost: CancellationToken,
@@ -53,19 +54,22 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts an agent on every node at once. What agents say unasked arrives at the receiver.
+    /// Starts an agent on every node at once. What agents say unasked arrives at the receiver. `disposable`: the test says
+    /// that faults may be made on the nodes, marked or not.
     ///
     /// # Errors
     /// The first node that could not be reached.
     pub async fn start(
         transport: Arc<dyn Transport>,
         controller: &str,
+        disposable: bool,
     ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<NodeEvent>), FleetError> {
         let (events, receiver) = mpsc::unbounded_channel();
         let fleet = Arc::new(Self {
             slots: transport.nodes().iter().map(|_| Mutex::new(None)).collect(),
             transport,
             controller: introduction(controller),
+            disposable,
             events,
             lost: CancellationToken::new(),
             why_lost: OnceLock::new(),
@@ -141,7 +145,8 @@ impl Fleet {
                 }));
             }
         };
-        let (handle, mut events) = Handle::connect(pipe, name, &self.controller).await?;
+        let (handle, mut events) =
+            Handle::connect_with(pipe, name, &self.controller, self.disposable).await?;
         if again {
             tracing::warn!(event = "agent restarted", node = %name, healed = ?handle.healed());
         }

@@ -263,7 +263,8 @@ impl<'a> Run<'a> {
     }
 
     async fn start_fleet(&self, transport: Arc<dyn Transport>) -> Result<(Arc<Fleet>, Began), String> {
-        let (fleet, events) = match Fleet::start(Arc::clone(&transport), &self.plan.name).await {
+        let disposable = matches!(&self.plan.cluster.kind, Cluster::Ssh(cluster) if cluster.disposable);
+        let (fleet, events) = match Fleet::start(Arc::clone(&transport), &self.plan.name, disposable).await {
             Ok(started) => started,
             Err(error) => {
                 // The cluster must not outlive a failed start; what closing says adds nothing to the error.

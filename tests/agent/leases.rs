@@ -172,7 +172,7 @@ fn start(state: &Path, mechanisms: Mechanisms) -> (Server, DuplexStream, DuplexS
 async fn connect(state: &Path, mechanisms: Mechanisms) -> (Server, Handle, UnboundedReceiver<AgentEvent>) {
     let (server, to_agent, from_agent) = start(state, mechanisms);
     let pipe = AgentPipe { stdin: Box::new(to_agent), stdout: Box::new(from_agent) };
-    let (handle, events) = Handle::connect(pipe, "n1", "test").await.unwrap();
+    let (handle, events) = Handle::connect_with(pipe, "n1", "test", true).await.unwrap();
     (server, handle, events)
 }
 
@@ -329,6 +329,10 @@ struct Peer {
     from_agent: DuplexStream,
 }
 
+fn hello() -> Request {
+    Request::Hello { version: VERSION, controller: "c".into(), node: "n".into(), disposable: true }
+}
+
 impl Peer {
     async fn say(&mut self, id: u64, request: Request) {
         frame::write(&mut self.to_agent, &ToAgent { id, request }).await.unwrap();
@@ -346,8 +350,7 @@ impl Peer {
     }
 
     async fn hello(&mut self) {
-        let hello = Request::Hello { version: VERSION, controller: "c".into(), node: "n".into() };
-        assert!(matches!(self.ask(1, hello).await, Response::Hello { .. }));
+        assert!(matches!(self.ask(1, hello()).await, Response::Hello { .. }));
     }
 
     async fn inject(&mut self, lease_ms: u64) {
@@ -428,7 +431,7 @@ async fn a_renewal_that_fails_is_told() {
 async fn strangers_are_refused() {
     let (directory, world) = world();
     let (server, mut stranger) = peer(directory.path(), &world);
-    let hello = Request::Hello { version: 99, controller: "c".into(), node: "n".into() };
+    let hello = Request::Hello { version: 99, controller: "c".into(), node: "n".into(), disposable: true };
     let answer = stranger.ask(1, hello).await;
     assert!(matches!(&answer, Response::Failed { reason } if reason.contains("version 99")), "{answer:?}");
     assert_eq!(stranger.hear().await, None);
@@ -458,8 +461,7 @@ async fn an_unusable_state_directory_is_told() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let (server, mut peer) = peer(&file, &world);
-    let hello = Request::Hello { version: VERSION, controller: "c".into(), node: "n".into() };
-    let answer = peer.ask(1, hello).await;
+    let answer = peer.ask(1, hello()).await;
     assert!(
         matches!(&answer, Response::Failed { reason } if reason.contains("state directory")),
         "{answer:?}"
@@ -631,7 +633,7 @@ async fn the_next_agent_heals_what_a_killed_one_left() {
     let (socket, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
     let (reader, writer) = socket.into_split();
     let pipe = AgentPipe { stdin: Box::new(writer), stdout: Box::new(reader) };
-    let (handle, mut events) = Handle::connect(pipe, "n1", "test").await.unwrap();
+    let (handle, mut events) = Handle::connect_with(pipe, "n1", "test", true).await.unwrap();
     handle.inject("f1", &fault("x"), LEASE).await.unwrap();
     child.kill().await.unwrap();
     assert!(matches!(

@@ -43,7 +43,7 @@ async fn agent(state: &Path) -> Agent {
         stdin: Box::new(child.stdin.take().unwrap()),
         stdout: Box::new(child.stdout.take().unwrap()),
     };
-    let (handle, events) = Handle::connect(pipe, "n1", "test").await.unwrap();
+    let (handle, events) = Handle::connect_with(pipe, "n1", "test", true).await.unwrap();
     Agent { handle, events, child }
 }
 

@@ -4,7 +4,7 @@ mod bad_luck;
 mod doctor;
 mod measure;
 mod proxy;
-mod server;
+pub mod server;
 
 use std::fs;
 use std::io;

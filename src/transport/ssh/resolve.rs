@@ -160,7 +160,8 @@ fn understand(text: &str, asked: &SshHost, wishes: &Wishes) -> Result<Endpoint, 
         None => Vec::new(),
     };
     let files = |key: &str, default: &[&str]| -> Vec<PathBuf> {
-        let listed: Vec<PathBuf> = one(key).into_iter().flat_map(words).map(|file| paths(&file)).collect();
+        let listed: Vec<PathBuf> =
+            one(key).into_iter().flat_map(file_names).map(|file| paths(&file)).collect();
         if listed.is_empty() && said.is_empty() {
             return default.iter().map(|file| paths(file)).collect();
         }
@@ -215,6 +216,22 @@ fn words(value: &str) -> Vec<String> {
         rest = after.trim_start();
     }
     words
+}
+
+/// The names of files in a value. `ssh -G` prints names with a space in them without quotes, but every name from its root; so
+/// a word that begins otherwise goes on with the one before it.
+fn file_names(value: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in words(value) {
+        match names.last_mut() {
+            Some(name) if !value.contains('"') && !word.starts_with(['/', '~', '%', '$']) => {
+                name.push(' ');
+                name.push_str(&word);
+            }
+            _ => names.push(word),
+        }
+    }
+    names
 }
 
 fn jumps_of(jumps: &str) -> Result<Vec<SshHost>, Failure> {
@@ -298,6 +315,19 @@ mod tests {
 
     fn understood(text: &str) -> Endpoint {
         understand(text, &SshHost::parse("n1").unwrap(), &Wishes::default()).unwrap()
+    }
+
+    #[test]
+    fn names_of_files_may_have_spaces() {
+        for (value, names) in [
+            ("/tmp/my nodes/known ~/.ssh/known", &["/tmp/my nodes/known", "~/.ssh/known"][..]),
+            ("\"/a b/known\" c", &["/a b/known", "c"]),
+            ("/a /b", &["/a", "/b"]),
+            ("known", &["known"]),
+            ("", &[]),
+        ] {
+            assert_eq!(file_names(value), names, "{value}");
+        }
     }
 
     #[test]

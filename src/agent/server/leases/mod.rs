@@ -49,6 +49,8 @@ pub struct Leases {
     guard: Arc<Guard>,
     faults: Mutex<Faults>,
     heartbeat: Mutex<Instant>,
+    /// The longest lease since the controller was heard; zero without any.
+    longest: Mutex<Duration>,
     /// There is a new lease to watch.
     changed: Notify,
     /// Entries that cannot be understood.
@@ -106,6 +108,7 @@ impl Leases {
             guard,
             faults: Mutex::new(faults),
             heartbeat: Mutex::new(Instant::now()),
+            longest: Mutex::default(),
             changed: Notify::new(),
             unreadable,
             continued: Mutex::default(),
@@ -204,6 +207,8 @@ impl Leases {
                 return Err(format!("{FAULTS_MAX} faults are in force already"));
             }
             faults.leases.insert(id.to_owned(), Arc::clone(&lease));
+            let mut longest = self.longest.lock().unwrap_or_else(PoisonError::into_inner);
+            *longest = lease.length.max(*longest);
         }
         let length = lease.length;
         let supervisor = Arc::clone(&self.supervisor);

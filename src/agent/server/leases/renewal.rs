@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::lease::{Lease, Phase};
 use super::{Leases, block};
-use crate::agent::protocol::Response;
+use crate::agent::protocol::{Response, SILENCE_BEYOND_LEASE, SILENCE_MAX};
 
 /// How often the watchdog hears from an agent with faults in force.
 const FEED_EVERY: Duration = Duration::from_millis(250);
@@ -23,6 +23,22 @@ impl Leases {
             if *lease.phase() == Phase::InForce && !lease.renewing.swap(true, Ordering::AcqRel) {
                 tokio::spawn(Arc::clone(self).renew(Arc::clone(lease)));
             }
+        }
+    }
+
+    /// The controller was heard. What it asks is carried out later, so a fault that it makes is not among these yet.
+    pub fn heard(&self) {
+        let faults = self.faults();
+        let longest = faults.leases.values().map(|lease| lease.length).max().unwrap_or_default();
+        *self.longest.lock().unwrap_or_else(PoisonError::into_inner) = longest;
+    }
+
+    /// How long the controller may be silent before it counts as dead. That a lease has run out meanwhile changes nothing: it
+    /// did because of the silence.
+    pub fn silence_max(&self) -> Duration {
+        match *self.longest.lock().unwrap_or_else(PoisonError::into_inner) {
+            Duration::ZERO => SILENCE_MAX,
+            longest => SILENCE_MAX.min(longest.saturating_add(SILENCE_BEYOND_LEASE)),
         }
     }
 

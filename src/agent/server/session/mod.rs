@@ -4,12 +4,14 @@ mod leftovers;
 mod turns;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,7 +25,8 @@ use super::{Kernel, Options, Purge, files, poke, reach, run, ssh};
 use crate::agent::frame::{self, FrameError};
 use crate::agent::outbox::Outbox;
 use crate::agent::piece::Piece;
-use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, SILENCE_MAX, ToAgent, VERSION};
+use crate::agent::protocol::{FromAgent, REQUESTS_MAX, Request, Response, ToAgent, VERSION};
+use crate::transport::DISPOSABLE;
 
 /// How long a controller may take to say hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +36,8 @@ const RUNS_MAX: usize = 64;
 const BYE_GRACE: Duration = Duration::from_secs(5);
 /// What the last requests and frames are given when the agent ends.
 const END_PATIENCE: Duration = Duration::from_secs(3);
+/// How often to look how long the controller may be silent. Shorter than any such time.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Addresses in one request.
 const ADDRESSES_MAX: usize = 1024;
 
@@ -110,6 +115,7 @@ pub async fn serve(
     let session = Arc::new(Session {
         state,
         presence: OnceLock::new(),
+        disposable: AtomicBool::new(false),
         supervisor,
         leases: Arc::clone(&leases),
         kernel,
@@ -139,7 +145,7 @@ pub async fn serve(
             let listening = Arc::clone(&session).listen(reader);
             tokio::select! {
                 result = listening => result.map_err(ServeError::from),
-                () = silence(session.heard.subscribe(), SILENCE_MAX) => {
+                () = silence(session.heard.subscribe(), || leases.silence_max()) => {
                     tracing::warn!("the controller is silent; taking it for dead");
                     Ok(())
                 }
@@ -170,9 +176,18 @@ pub async fn serve(
     result.and(closed.map_err(ServeError::Residue))
 }
 
-/// Returns when nothing was heard for `limit`.
-async fn silence(mut heard: watch::Receiver<()>, limit: Duration) {
-    while tokio::time::timeout(limit, heard.changed()).await.is_ok() {}
+/// Returns when nothing was heard for `limit`, which may change meanwhile.
+async fn silence(mut heard: watch::Receiver<()>, limit: impl Fn() -> Duration) {
+    let mut last = Instant::now();
+    loop {
+        let left = limit().saturating_sub(last.elapsed());
+        if left.is_zero() {
+            return;
+        }
+        if tokio::time::timeout(left.min(LOOK_EVERY), heard.changed()).await.is_ok() {
+            last = Instant::now();
+        }
+    }
 }
 
 /// Lets the writer finish.
@@ -212,6 +227,8 @@ pub(super) struct Session {
     pub(super) state: Arc<State>,
     /// Says that this node is taken, once a controller has said hello.
     presence: OnceLock<Arc<Presence>>,
+    /// The controller was told that faults may be made on this node.
+    disposable: AtomicBool,
     supervisor: Arc<Supervisor>,
     pub(super) leases: Arc<Leases>,
     kernel: Kernel,
@@ -257,8 +274,9 @@ impl Session {
             Err(ServeError::Hello(reason))
         };
         match request {
-            Request::Hello { version: VERSION, controller, node } => {
-                tracing::info!(event = "hello", controller, node, ?healed);
+            Request::Hello { version: VERSION, controller, node, disposable } => {
+                tracing::info!(event = "hello", controller, node, disposable, ?healed);
+                self.disposable.store(disposable, Ordering::Relaxed);
                 self.state.used_by(&controller);
                 match self.state.claim() {
                     Ok(presence) => drop(self.presence.set(Arc::new(presence))),
@@ -278,6 +296,7 @@ impl Session {
 
     async fn listen(self: Arc<Self>, mut reader: impl AsyncRead + Unpin) -> Result<(), FrameError> {
         while let Some(ToAgent { id, request }) = frame::read::<ToAgent>(&mut reader).await? {
+            self.leases.heard();
             self.heard.send_replace(());
             if request == Request::Heartbeat {
                 self.leases.heartbeat();
@@ -364,6 +383,7 @@ impl Session {
                 self.leases.precheck(&fault).await.map(|()| Response::Done)
             }
             Request::Inject { id, mut fault, lease_ms } => {
+                self.check_disposable().await?;
                 fault.spare(&self.spared_ports);
                 self.leases.inject(&id, fault, lease_ms).await.map(|()| Response::Done)
             }
@@ -401,6 +421,17 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// The controller looks for the marker, too. But it may be an old one, or mean another host.
+    async fn check_disposable(&self) -> Result<(), String> {
+        if self.disposable.load(Ordering::Relaxed) || blocking(|| Ok(Path::new(DISPOSABLE).exists())).await? {
+            return Ok(());
+        }
+        Err(format!(
+            "no faults here: nobody has marked this host as disposable ({DISPOSABLE} is not there). If nothing else depends on \
+             it: schism nodes allow HOST, or `disposable: true` in the test file"
+        ))
     }
 
     async fn read(&self, id: u64, path: String, offset: i64, length: u64) -> Result<Response, String> {
@@ -465,7 +496,7 @@ mod tests {
         let heard = watch::Sender::new(());
         let limit = Duration::from_millis(400);
         let begin = tokio::time::Instant::now();
-        let quiet = tokio::spawn(silence(heard.subscribe(), limit));
+        let quiet = tokio::spawn(silence(heard.subscribe(), move || limit));
         let mut last = begin;
         for _ in 0..5 {
             tokio::time::sleep(limit / 8).await;
