@@ -351,12 +351,12 @@ impl<'a, S: Specification> Shrink<'a, S> {
                 kept.iter().copied().filter(|call| past.calls[*call].returned > begin).collect();
             let known = inside.iter().filter_map(|call| past.at(*call, self.end));
             let actions: Vec<S::Action> = known.map(|call| call.action).collect();
+            let mut possible = past.specification.states(&actions)?;
             // A state stands for others that are like it as far as those calls go that are kept, and what is freed can turn one of them
             // into another.
             let begun = past.calls.iter().filter(|call| call.invoked < begin);
             let begun = begun.chain(self.freed.iter().map(|call| &past.calls[*call]));
             let begun: Vec<S::Action> = begun.map(|call| call.action.clone()).collect();
-            let mut possible = past.specification.states(&actions)?;
             possible.retain(|state| past.specification.reachable(state, &begun));
             let mut states = Vec::new();
             for state in possible {

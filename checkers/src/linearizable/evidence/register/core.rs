@@ -198,19 +198,15 @@ impl<'a> Core<'a> {
                 writers.push(writer);
             }
         }
-        ascending_once(writers)
+        let mut writers = ascending(&writers);
+        writers.dedup();
+        writers
     }
 }
 
 /// A compare-and-set to the value that it expects can be dropped like a read.
 fn leaves_as_is(action: Action<Number>) -> bool {
     action.observes() == action.produces()
-}
-
-fn ascending_once(mut calls: Vec<usize>) -> Vec<usize> {
-    calls.sort_unstable();
-    calls.dedup();
-    calls
 }
 
 fn ascending(calls: &[usize]) -> Vec<usize> {
